@@ -1,0 +1,1 @@
+//! The cache: a store in front of another.

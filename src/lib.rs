@@ -1,0 +1,21 @@
+//! akvfs mounts the secrets of an Azure Key Vault as a directory tree.
+//!
+//! A request falls through five floors. Each floor knows only the ones below it, answers with a value or an error,
+//! and never reaches up:
+//!
+//! ```text
+//! kernel -> fuse (translate) -> fs (files and inodes) -> cache -> vault client -> HTTP
+//! ```
+//!
+//! [`store::SecretStore`] is the one seam between files and vaults. `ARCHITECTURE.md` has the map.
+
+pub mod cache;
+pub mod cli;
+pub mod clock;
+pub mod fs;
+pub mod fuse;
+pub mod local;
+pub mod mount;
+pub mod secret;
+pub mod store;
+pub mod vault;

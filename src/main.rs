@@ -1,0 +1,3 @@
+//! The command line: parse, run, print one line on error, exit.
+
+fn main() {}

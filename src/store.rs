@@ -135,6 +135,10 @@ pub trait SecretStore: Send + Sync {
 
     /// The soft-deleted secrets, a page at a time.
     fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError>;
+
+    /// What memory holds of `name`, or with `None` of everything, is no longer to be relied on: the next read
+    /// asks. Nothing to do for a store that remembers nothing.
+    fn expire(&self, name: Option<&SecretName>);
 }
 
 /// The operations, for messages.

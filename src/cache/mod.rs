@@ -1,1 +1,317 @@
-//! The cache: a store in front of another.
+//! The cache: a [`SecretStore`] in front of another one.
+//!
+//! A version's value never changes, so values need no expiry, only room: an LRU bounded in bytes and entries. What
+//! ages is the map from a name to its current version, and the listings: each is believed for `ttl` after the
+//! request that told it was sent.
+//!
+//! No lock is held while the store below is asked. A request notes the name's epoch before it leaves, and its answer
+//! is kept only if no change of ours went out meanwhile. There is one lock ([`CachedStore::state`]); it is never
+//! taken twice.
+
+mod flight;
+mod fresh;
+mod lru;
+mod state;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::Clock;
+use crate::secret::{
+    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
+};
+use crate::store::{Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
+
+use flight::Flight;
+use state::{Place, State};
+
+/// How long a wait for a deletion or a recovery sleeps between two looks (the pollers of Microsoft's clients: 2 s;
+/// shorter here, because the first look often succeeds).
+const SETTLE_POLL: Duration = Duration::from_millis(500);
+
+/// What the cache may keep.
+#[derive(Clone, Copy, Debug)]
+pub struct CacheOptions {
+    /// How long what the vault said is believed.
+    pub ttl: Duration,
+    /// How long "no such secret" is believed without a listing.
+    pub negative_ttl: Duration,
+    /// Room for values, in bytes.
+    pub bytes: usize,
+    /// Room for values, in entries.
+    pub entries: usize,
+}
+
+impl Default for CacheOptions {
+    fn default() -> Self {
+        Self { ttl: Duration::from_secs(30), negative_ttl: Duration::from_secs(1), bytes: 64 << 20, entries: 65_536 }
+    }
+}
+
+/// See the module.
+pub struct CachedStore {
+    below: Arc<dyn SecretStore>,
+    clock: Arc<dyn Clock>,
+    state: Mutex<State>,
+    gets: Flight<(SecretName, Option<Version>), KeyVaultSecret>,
+    listings: Flight<(), Vec<SecretProperties>>,
+    deleted_listings: Flight<(), Vec<DeletedSecret>>,
+    version_listings: Flight<SecretName, Vec<SecretProperties>>,
+}
+
+impl CachedStore {
+    /// A cache in front of `below`, empty.
+    pub fn new(below: Arc<dyn SecretStore>, options: CacheOptions, clock: Arc<dyn Clock>) -> Self {
+        Self {
+            below,
+            clock,
+            state: Mutex::new(State::new(options)),
+            gets: Flight::default(),
+            listings: Flight::default(),
+            deleted_listings: Flight::default(),
+            version_listings: Flight::default(),
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // Every change to the state is complete before the lock is let go, so a panic elsewhere leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Gets `name` from below, one request for all who ask at once, and keeps the answer.
+    fn fetch(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
+        self.gets.run((name.clone(), version.cloned()), wait, &*self.clock, || {
+            let (asked, epoch) = (self.clock.moment(), self.state().epoch(name));
+            let answer = self.get_settled(name, version, wait);
+            self.state().learn_get(name, version, &answer, asked, epoch);
+            answer
+        })
+    }
+
+    /// A get that waits while a recovery of ours is not visible yet (PROTOCOL: up to minutes).
+    fn get_settled(
+        &self,
+        name: &SecretName,
+        version: Option<&Version>,
+        wait: Wait,
+    ) -> Result<KeyVaultSecret, StoreError> {
+        self.until_settled(name, Place::Live, wait, || self.below.get(name, version, wait))
+    }
+
+    fn until_settled<T>(
+        &self,
+        name: &SecretName,
+        place: Place,
+        wait: Wait,
+        attempt: impl Fn() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        loop {
+            match attempt() {
+                Err(error) if error.kind == ErrorKind::NotFound => {
+                    let Some(settling) = self.state().settling(name, place, self.clock.moment()) else {
+                        return Err(error);
+                    };
+                    if wait.remaining(&*self.clock) <= SETTLE_POLL {
+                        return Err(StoreError { kind: settling, ..error });
+                    }
+                    self.clock.sleep(SETTLE_POLL);
+                }
+                answer => return answer,
+            }
+        }
+    }
+
+    fn fetch_listing(&self, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
+        self.listings.run((), wait, &*self.clock, || {
+            let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
+            let answer = all_pages(|from| self.below.list(from, wait));
+            self.state().learn_listing(answer, asked, epoch)
+        })
+    }
+
+    fn fetch_deleted(&self, wait: Wait) -> Result<Vec<DeletedSecret>, StoreError> {
+        self.deleted_listings.run((), wait, &*self.clock, || {
+            let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
+            let answer = all_pages(|from| self.below.list_deleted(from, wait));
+            self.state().learn_deleted(answer, asked, epoch)
+        })
+    }
+
+    fn fetch_versions(&self, name: &SecretName, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
+        self.version_listings.run(name.clone(), wait, &*self.clock, || {
+            let (asked, epoch) = (self.clock.moment(), self.state().epoch(name));
+            let items = all_pages(|from| self.below.list_versions(name, from, wait))?;
+            self.state().learn_versions(name, items.clone(), asked, epoch);
+            Ok(items)
+        })
+    }
+}
+
+/// What memory knows, else what `fetch` brings.
+fn remembered<T>(
+    operation: Operation,
+    wait: Wait,
+    known: Option<Result<T, StoreError>>,
+    fetch: impl FnOnce() -> Result<T, StoreError>,
+) -> Result<T, StoreError> {
+    match (known, wait) {
+        (Some(answer), _) => answer,
+        (None, Wait::No) => Err(StoreError::not_in_memory(operation)),
+        (None, Wait::Until(_)) => fetch(),
+    }
+}
+
+/// Follows a listing to its end.
+fn all_pages<T>(page: impl Fn(Option<&Continuation>) -> Result<Page<T>, StoreError>) -> Result<Vec<T>, StoreError> {
+    let (mut items, mut next) = (Vec::new(), None);
+    loop {
+        let page = page(next.as_ref())?;
+        items.extend(page.items);
+        match page.next {
+            Some(more) => next = Some(more),
+            None => return Ok(items),
+        }
+    }
+}
+
+fn whole<T>(items: Vec<T>) -> Page<T> {
+    Page { items, next: None }
+}
+
+impl SecretStore for CachedStore {
+    fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
+        if let Some(known) = self.state().get(name, version, self.clock.moment()) {
+            return known;
+        }
+        match wait {
+            Wait::No => Err(StoreError::not_in_memory(Operation::Get)),
+            Wait::Until(_) => self.fetch(name, version, wait),
+        }
+    }
+
+    fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
+        if let Some(known) = self.state().find(name, self.clock.moment()) {
+            return known;
+        }
+        if wait == Wait::No {
+            return Err(StoreError::not_in_memory(Operation::Find));
+        }
+        match self.fetch(name, None, wait) {
+            Ok(secret) => Ok(self.state().found(secret.properties, self.clock.moment())),
+            Err(error) if error.kind == ErrorKind::Disabled => Ok(self.state().found_disabled(name)),
+            Err(error) => Err(StoreError { operation: Operation::Find, ..error }),
+        }
+    }
+
+    fn set(
+        &self,
+        name: &SecretName,
+        value: &SecretValue,
+        attributes: &SecretAttributes,
+        wait: Wait,
+    ) -> Result<SecretProperties, StoreError> {
+        let asked = self.clock.moment();
+        self.state().begin_change(name);
+        let answer = self.below.set(name, value, attributes, wait);
+        self.state().learn_set(name, value, &answer, asked);
+        answer
+    }
+
+    fn update(
+        &self,
+        name: &SecretName,
+        version: Option<&Version>,
+        changes: &SecretAttributes,
+        wait: Wait,
+    ) -> Result<SecretProperties, StoreError> {
+        self.state().begin_change(name);
+        let answer = self.until_settled(name, Place::Live, wait, || self.below.update(name, version, changes, wait));
+        self.state().learn_update(name, &answer);
+        answer
+    }
+
+    fn delete(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        self.state().begin_change(name);
+        let answer = self.until_settled(name, Place::Live, wait, || self.below.delete(name, wait));
+        self.state().learn_delete(name, &answer, self.clock.moment());
+        answer
+    }
+
+    fn get_deleted(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        let known = self.state().get_deleted(name, self.clock.moment());
+        let answer = remembered(Operation::GetDeleted, wait, known, || {
+            self.fetch_deleted(wait)?
+                .into_iter()
+                .find(|secret| secret.properties.name == *name)
+                .ok_or_else(|| state::not_found(Operation::GetDeleted, name, "deleted secret"))
+        });
+        match answer {
+            // Without the right to list, the secret itself may still be asked for.
+            Err(error) if error.kind == ErrorKind::Forbidden && wait != Wait::No => self.below.get_deleted(name, wait),
+            answer => answer,
+        }
+    }
+
+    fn recover(&self, name: &SecretName, wait: Wait) -> Result<SecretProperties, StoreError> {
+        self.state().begin_change(name);
+        let answer = self.until_settled(name, Place::Deleted, wait, || self.below.recover(name, wait));
+        self.state().learn_recover(name, &answer, self.clock.moment());
+        answer
+    }
+
+    fn purge(&self, name: &SecretName, wait: Wait) -> Result<(), StoreError> {
+        self.state().begin_change(name);
+        let answer = self.until_settled(name, Place::Deleted, wait, || self.below.purge(name, wait));
+        self.state().learn_purge(name, &answer);
+        answer
+    }
+
+    fn backup(&self, name: &SecretName, wait: Wait) -> Result<BackupBlob, StoreError> {
+        match wait {
+            Wait::No => Err(StoreError::not_in_memory(Operation::Backup)),
+            Wait::Until(_) => self.until_settled(name, Place::Live, wait, || self.below.backup(name, wait)),
+        }
+    }
+
+    fn restore(&self, blob: &BackupBlob, wait: Wait) -> Result<SecretProperties, StoreError> {
+        let answer = self.below.restore(blob, wait);
+        if let Ok(properties) = &answer {
+            self.state().learn_restore(properties);
+        }
+        answer
+    }
+
+    fn list(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<SecretProperties>, StoreError> {
+        if from.is_some() {
+            return self.below.list(from, wait);
+        }
+        let known = self.state().list(self.clock.moment());
+        remembered(Operation::List, wait, known, || self.fetch_listing(wait)).map(whole)
+    }
+
+    fn list_versions(
+        &self,
+        name: &SecretName,
+        from: Option<&Continuation>,
+        wait: Wait,
+    ) -> Result<Page<SecretProperties>, StoreError> {
+        if from.is_some() {
+            return self.below.list_versions(name, from, wait);
+        }
+        let known = self.state().versions(name, self.clock.moment()).map(Ok);
+        remembered(Operation::ListVersions, wait, known, || self.fetch_versions(name, wait)).map(whole)
+    }
+
+    fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
+        if from.is_some() {
+            return self.below.list_deleted(from, wait);
+        }
+        let known = self.state().list_deleted(self.clock.moment());
+        remembered(Operation::ListDeleted, wait, known, || self.fetch_deleted(wait)).map(whole)
+    }
+
+    fn expire(&self, name: Option<&SecretName>) {
+        self.state().expire(name);
+        self.below.expire(name);
+    }
+}

@@ -1,0 +1,103 @@
+//! Values by version, least recently used out first, bounded in bytes and entries.
+
+use std::num::NonZeroUsize;
+
+use lru::LruCache;
+
+use crate::secret::{KeyVaultSecret, SecretName, Version};
+
+/// What an entry costs beside its value, in bytes: keys, properties, and the map's own.
+const ENTRY_OVERHEAD: usize = 512;
+
+/// See the module.
+pub struct Values {
+    entries: LruCache<(SecretName, Version), KeyVaultSecret>,
+    bytes: usize,
+    limit: usize,
+}
+
+fn cost(secret: &KeyVaultSecret) -> usize {
+    secret.value.len() + ENTRY_OVERHEAD
+}
+
+impl Values {
+    /// Room for `bytes` and `entries`; at least one entry.
+    pub fn new(bytes: usize, entries: usize) -> Self {
+        let entries = NonZeroUsize::new(entries).unwrap_or(NonZeroUsize::MIN);
+        Self { entries: LruCache::new(entries), bytes: 0, limit: bytes }
+    }
+
+    /// The value and properties of a version, now the most recently used.
+    pub fn get(&mut self, name: &SecretName, version: &Version) -> Option<&KeyVaultSecret> {
+        self.entries.get(&(name.clone(), version.clone()))
+    }
+
+    /// Puts a version in, and out what then has no room. A value larger than all the room is not kept.
+    pub fn put(&mut self, version: &Version, secret: KeyVaultSecret) {
+        self.bytes += cost(&secret);
+        if let Some((_, out)) = self.entries.push((secret.properties.name.clone(), version.clone()), secret) {
+            self.bytes -= cost(&out);
+        }
+        while self.bytes > self.limit {
+            let Some((_, out)) = self.entries.pop_lru() else { break };
+            self.bytes -= cost(&out);
+        }
+    }
+
+    /// Forgets all versions of a name.
+    pub fn forget(&mut self, name: &SecretName) {
+        let gone: Vec<_> = self.entries.iter().map(|(key, _)| key).filter(|key| key.0 == *name).cloned().collect();
+        for key in gone {
+            if let Some(out) = self.entries.pop(&key) {
+                self.bytes -= cost(&out);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::secret::{SecretProperties, SecretValue};
+
+    fn secret(name: &str, size: usize) -> (Version, KeyVaultSecret) {
+        let version = Version::parse(&"a".repeat(32)).expect("legal");
+        let properties = SecretProperties::bare("https://v", &SecretName::parse(name).expect("legal"));
+        (version, KeyVaultSecret { properties, value: SecretValue::new("x".repeat(size)) })
+    }
+
+    fn held(values: &mut Values, name: &str) -> bool {
+        let (version, secret) = secret(name, 0);
+        values.get(&secret.properties.name, &version).is_some()
+    }
+
+    #[test]
+    fn the_least_recently_used_goes_first_when_bytes_run_out() {
+        let mut values = Values::new(3 * (1000 + ENTRY_OVERHEAD), 100);
+        for name in ["a", "b", "c"] {
+            let (version, secret) = secret(name, 1000);
+            values.put(&version, secret);
+        }
+        assert!(held(&mut values, "a"));
+        let (version, fourth) = secret("d", 1000);
+        values.put(&version, fourth);
+        assert!(held(&mut values, "a") && !held(&mut values, "b") && held(&mut values, "d"));
+        values.forget(&SecretName::parse("A").expect("legal"));
+        assert!(!held(&mut values, "a"));
+        assert_eq!(values.bytes, 2 * (1000 + ENTRY_OVERHEAD));
+    }
+
+    #[test]
+    fn replacing_counts_once_and_a_giant_is_not_kept() {
+        let mut values = Values::new(2000, 2);
+        for _ in 0..3 {
+            let (version, secret) = secret("a", 100);
+            values.put(&version, secret);
+        }
+        assert_eq!(values.bytes, 100 + ENTRY_OVERHEAD);
+        let (version, giant) = secret("g", 5000);
+        values.put(&version, giant);
+        assert!(!held(&mut values, "g"));
+        assert_eq!(values.bytes, 0);
+    }
+}

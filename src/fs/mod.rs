@@ -1,1 +1,184 @@
-//! Files and inodes.
+//! Files and inodes: what a vault looks like as a directory tree, and what each file operation means for it.
+//!
+//! Operations are plain functions from plain values to plain values. This floor knows the seam
+//! ([`SecretStore`]) and nothing of FUSE, HTTP or the cache. What it needs from outside comes as two small traits:
+//! [`Processes`] (who is asking) and [`Kernel`] (what the kernel must drop).
+//!
+//! With [`Wait::No`](crate::store::Wait::No) an operation answers from memory or fails with "not in memory",
+//! without any effect; the caller then asks again, elsewhere, with time to wait.
+//!
+//! There is one lock ([`SecretFs::state`]). It is never held while the store, a process or the kernel is asked. Beside
+//! it each draft has one that is held during its save; the state may be locked under it, never the other way round.
+
+pub mod attr;
+pub mod draft;
+pub mod errno;
+pub mod processes;
+pub mod tree;
+
+mod document;
+mod list;
+mod lookup;
+mod open;
+mod remove;
+mod rename;
+mod save;
+mod stat;
+mod state;
+mod write;
+mod xattr;
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Moment, unix_seconds};
+use crate::store::{SecretStore, Wait};
+
+use draft::Draft;
+use errno::{FsError, FsResult};
+use processes::{Process, Processes};
+use state::State;
+use tree::{DraftId, Ino, Node};
+
+/// Who calls, and how long he can be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Call {
+    /// The caller's user.
+    pub uid: u32,
+    /// The caller's group.
+    pub gid: u32,
+    /// The calling thread, as a process number; 0 if it cannot be seen from here.
+    pub thread: u32,
+    /// How long the answer may take.
+    pub wait: Wait,
+}
+
+/// Something the kernel must no longer believe.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Notice {
+    /// What this name in this directory stands for.
+    Entry(Ino, String),
+    /// The attributes of this inode; its bytes stay.
+    Attributes(Ino),
+}
+
+/// The way to the kernel's caches. Telling never happens on the caller's thread (FUSE.md 3.3).
+pub trait Kernel: Send + Sync {
+    /// Hands a notice over.
+    fn tell(&self, notice: Notice);
+    /// Waits until all notices handed over before were told, at most `limit`.
+    fn settle(&self, limit: Duration);
+}
+
+/// What a mount decides about its files.
+#[derive(Clone, Debug)]
+pub struct FsOptions {
+    /// Nothing may be changed.
+    pub read_only: bool,
+    /// `rmdir deleted/n` purges.
+    pub allow_purge: bool,
+    /// Only what was deleted longer ago than this may be purged.
+    pub purge_after: Duration,
+    /// How long an unlinked value waits for a new file of its name before the secret is deleted.
+    pub delete_delay: Duration,
+    /// Owner of all files.
+    pub uid: u32,
+    /// Group of all files.
+    pub gid: u32,
+    /// The longest the kernel may keep a name or attributes.
+    pub kernel_ttl: Duration,
+    /// How long a change that nobody waits for (a release, a delayed removal) may take.
+    pub write_timeout: Duration,
+}
+
+impl Default for FsOptions {
+    fn default() -> Self {
+        Self {
+            read_only: false,
+            allow_purge: false,
+            purge_after: Duration::from_secs(3600),
+            delete_delay: Duration::from_secs(1),
+            uid: 0,
+            gid: 0,
+            kernel_ttl: Duration::from_secs(60),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// A vault as a filesystem.
+pub struct SecretFs {
+    store: Arc<dyn SecretStore>,
+    clock: Arc<dyn Clock>,
+    processes: Arc<dyn Processes>,
+    kernel: Arc<dyn Kernel>,
+    options: FsOptions,
+    mounted: i64,
+    state: Mutex<State>,
+}
+
+impl SecretFs {
+    /// The filesystem on `store`.
+    pub fn new(
+        store: Arc<dyn SecretStore>,
+        clock: Arc<dyn Clock>,
+        processes: Arc<dyn Processes>,
+        kernel: Arc<dyn Kernel>,
+        options: FsOptions,
+    ) -> Self {
+        let mounted = unix_seconds(&*clock);
+        Self { store, clock, processes, kernel, options, mounted, state: Mutex::default() }
+    }
+
+    /// The options it was made with.
+    pub fn options(&self) -> &FsOptions {
+        &self.options
+    }
+
+    /// The kernel forgets an inode `count` times.
+    pub fn forget(&self, ino: Ino, count: u64) {
+        self.state().forget(ino, count);
+    }
+
+    /// Inodes, drafts and handles now held, for the tests that watch for leaks.
+    pub fn held(&self) -> (usize, usize, usize) {
+        self.state().held()
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        // No change to the state can stop half-way, so a panic elsewhere leaves it whole.
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn now(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    fn seconds(&self) -> i64 {
+        unix_seconds(&*self.clock)
+    }
+
+    fn node(&self, ino: Ino) -> FsResult<Node> {
+        self.state().tree.node(ino).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))
+    }
+
+    fn process(&self, call: &Call) -> Process {
+        if call.thread == 0 { 0 } else { self.processes.of_thread(call.thread) }
+    }
+
+    /// A wait for work that no caller waits for.
+    fn own_wait(&self) -> Wait {
+        Wait::at_most(&*self.clock, self.options.write_timeout)
+    }
+
+    fn with_draft<T>(&self, id: DraftId, act: impl FnOnce(&mut Draft) -> FsResult<T>) -> FsResult<T> {
+        match self.state().drafts.get_mut(&id) {
+            Some(draft) => act(draft),
+            None => Err(FsError::plain(libc::ESTALE)),
+        }
+    }
+
+    fn check_writable(&self) -> FsResult<()> {
+        if self.options.read_only { Err(FsError::plain(libc::EROFS)) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,242 @@
+//! Bytes that a program is writing and nobody else may see yet: a save in the making, or a temporary file.
+//!
+//! They live in memory only. One draft is one file to the kernel, however many descriptors it has.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::{Arc, Mutex};
+
+use zeroize::{Zeroize, Zeroizing};
+
+use crate::secret::{MAX_VALUE, SecretName};
+
+use super::errno::{FsError, FsResult};
+use super::processes::Process;
+use super::tree::Ino;
+
+/// The largest temporary file or `.meta.json`, in bytes: what editors keep beside a value (swap files start at
+/// some pages) fits many times.
+pub const MAX_SCRATCH: usize = 1 << 20;
+
+/// What a draft's bytes become when they are saved.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Target {
+    /// A new version of a secret.
+    Value(SecretName),
+    /// Changed properties.
+    Meta(SecretName),
+    /// Nothing: a temporary file of this name in a secret's directory.
+    Scratch(SecretName, String),
+    /// Nothing any more: the temporary file was unlinked.
+    Nameless,
+}
+
+/// See the module.
+#[derive(Debug)]
+pub struct Draft {
+    /// What it becomes.
+    pub target: Target,
+    /// The kernel's number; the number that programs see may be the replaced version's.
+    pub ino: Ino,
+    /// The number that programs see.
+    pub shown: Ino,
+    /// Owner, for a temporary file.
+    pub uid: u32,
+    /// Group, for a temporary file.
+    pub gid: u32,
+    /// Permission bits, for a temporary file.
+    pub mode: u16,
+    /// Seconds since 1970.
+    pub mtime: i64,
+    /// Whether the bytes are what a reader of the file would see; not before the first open.
+    pub loaded: bool,
+    /// Whether there is something to save.
+    pub dirty: bool,
+    /// Whether this file may hold bytes at all: a new file of a legal name that is no temporary may only stand there
+    /// empty.
+    pub may_grow: bool,
+    /// Whether a rename made it `value`, so that by path another inode is meant from now on.
+    pub retired: bool,
+    /// Whether it began as a copy of the value, moved aside.
+    pub copy_of_value: bool,
+    /// Open descriptors.
+    pub opens: u32,
+    /// Who opened it or wrote.
+    pub writers: BTreeSet<Process>,
+    /// The threads already asked for their process.
+    pub threads: HashMap<u32, Process>,
+    /// Held while it is being saved, so that one save is one version.
+    pub saving: Arc<Mutex<()>>,
+    /// Counts the writes, so that a save knows whether it saved all.
+    pub writes: u64,
+    bytes: Zeroizing<Vec<u8>>,
+}
+
+impl Draft {
+    /// An empty draft, not loaded.
+    pub fn new(target: Target, ino: Ino, shown: Ino) -> Self {
+        Self {
+            target,
+            ino,
+            shown,
+            uid: 0,
+            gid: 0,
+            mode: 0o600,
+            mtime: 0,
+            loaded: false,
+            dirty: false,
+            may_grow: true,
+            retired: false,
+            copy_of_value: false,
+            opens: 0,
+            writers: BTreeSet::new(),
+            threads: HashMap::new(),
+            saving: Arc::default(),
+            writes: 0,
+            bytes: Zeroizing::new(Vec::new()),
+        }
+    }
+
+    /// The bytes.
+    pub fn bytes(&self) -> &[u8] {
+        &self.bytes
+    }
+
+    /// Makes `bytes` its content, with nothing to save.
+    pub fn load(&mut self, bytes: &[u8]) {
+        self.replace(bytes.len());
+        self.bytes.extend_from_slice(bytes);
+        self.loaded = true;
+        self.dirty = false;
+    }
+
+    /// The most it may hold. A value's limit is the service's.
+    pub fn limit(&self) -> usize {
+        match &self.target {
+            Target::Value(_) => MAX_VALUE,
+            Target::Meta(_) | Target::Scratch(..) | Target::Nameless => MAX_SCRATCH,
+        }
+    }
+
+    /// Writes `data` at `offset`; `None` appends. A gap is filled with zeros, as everywhere.
+    pub fn write(&mut self, offset: Option<u64>, data: &[u8], now: i64) -> FsResult<()> {
+        let start = match offset {
+            Some(offset) => usize::try_from(offset).map_err(|_| self.too_big())?,
+            None => self.bytes.len(),
+        };
+        let end = start.checked_add(data.len()).ok_or_else(|| self.too_big())?;
+        self.resize(end.max(self.bytes.len()), now)?;
+        self.bytes[start..end].copy_from_slice(data);
+        Ok(())
+    }
+
+    /// Cuts or fills with zeros.
+    pub fn truncate(&mut self, size: u64, now: i64) -> FsResult<()> {
+        let size = usize::try_from(size).map_err(|_| self.too_big())?;
+        self.resize(size, now)
+    }
+
+    /// What a reader at `offset` gets.
+    pub fn read(&self, offset: u64, size: usize) -> &[u8] {
+        let start = usize::try_from(offset).unwrap_or(usize::MAX).min(self.bytes.len());
+        let end = start.saturating_add(size).min(self.bytes.len());
+        &self.bytes[start..end]
+    }
+
+    fn resize(&mut self, size: usize, now: i64) -> FsResult<()> {
+        if size > 0 && !self.may_grow {
+            return Err(FsError::refused(
+                libc::EINVAL,
+                "no file of this name can hold anything here: write to value, or use a temporary name (.x, x.tmp)",
+            ));
+        }
+        if size > self.limit() {
+            return Err(self.too_big());
+        }
+        if size > self.bytes.capacity() {
+            // Growing in place may move the bytes and leave a copy behind: move them ourselves, and wipe.
+            let mut larger = Zeroizing::new(Vec::with_capacity(size.next_power_of_two()));
+            larger.extend_from_slice(&self.bytes);
+            self.bytes = larger;
+        }
+        if size < self.bytes.len() {
+            self.bytes[size..].zeroize();
+        }
+        self.bytes.resize(size, 0);
+        self.loaded = true;
+        self.dirty = true;
+        self.writes += 1;
+        self.mtime = now;
+        Ok(())
+    }
+
+    fn replace(&mut self, capacity: usize) {
+        self.bytes = Zeroizing::new(Vec::with_capacity(capacity));
+    }
+
+    fn too_big(&self) -> FsError {
+        match &self.target {
+            Target::Value(_) => FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"),
+            _ => FsError::refused(libc::EFBIG, "a temporary file or a .meta.json has at most 1 MiB here"),
+        }
+    }
+}
+
+/// Whether `name` is a temporary file's by its look: DESIGN's one list.
+pub fn is_temporary(name: &str) -> bool {
+    const ENDINGS: [&str; 10] = ["~", ".swp", ".swx", ".tmp", ".temp", ".new", ".part", ".bak", ".orig", ".lock"];
+    name.starts_with(['.', '#']) || ENDINGS.iter().any(|ending| name.ends_with(ending))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn value() -> Draft {
+        Draft::new(Target::Value(SecretName::parse("n").expect("legal")), 1, 1)
+    }
+
+    #[test]
+    fn writes_land_where_they_belong() {
+        let mut draft = value();
+        draft.load(b"hello");
+        assert!(!draft.dirty);
+        draft.write(Some(1), b"EL", 0).expect("written");
+        draft.write(None, b"!", 0).expect("appended");
+        assert_eq!(draft.bytes(), b"hELlo!");
+        draft.write(Some(8), b"x", 0).expect("with a gap");
+        assert_eq!(draft.bytes(), b"hELlo!\0\0x");
+        draft.truncate(2, 0).expect("cut");
+        assert_eq!((draft.bytes(), draft.read(1, 10), draft.read(9, 1)), (&b"hE"[..], &b"E"[..], &b""[..]));
+        assert!(draft.dirty);
+    }
+
+    #[test]
+    fn a_value_is_full_at_25600_bytes() {
+        let mut draft = value();
+        draft.write(Some(0), &[b'x'; MAX_VALUE], 0).expect("fits");
+        for result in [draft.write(None, b"x", 0), draft.write(Some(u64::MAX), b"x", 0), draft.truncate(1 << 40, 0)] {
+            assert_eq!(result.expect_err("too big").errno(), libc::EFBIG);
+        }
+        assert_eq!(draft.bytes().len(), MAX_VALUE);
+    }
+
+    #[test]
+    fn a_file_that_may_only_stand_there_takes_no_bytes() {
+        let mut draft = value();
+        draft.may_grow = false;
+        assert_eq!(draft.write(None, b"x", 0).expect_err("refused").errno(), libc::EINVAL);
+        draft.truncate(0, 0).expect("empty it may be");
+    }
+
+    #[test]
+    fn temporary_names() {
+        for name in
+            [".x", "#x#", "x~", "value.swp", "sed.tmp", "value.bak", "value.orig", "value.lock", ".value.AbC123"]
+        {
+            assert!(is_temporary(name), "{name}");
+        }
+        for name in ["value", "x", "tls.crt", "4913", "tmp"] {
+            assert!(!is_temporary(name), "{name}");
+        }
+    }
+}

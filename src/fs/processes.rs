@@ -1,0 +1,156 @@
+//! What can be known of a caller: its process, its descendants, which files they hold open, and whether it was
+//! killed. SAVES.md's rules for "who may still write" rest on it.
+//!
+//! Only `status`, `fdinfo` and `children` are read: `fd/` links and `stat` of a process in the middle of an exec wait for
+//! that exec, which may itself be waiting for our answer (measured). `stat` is safe once the process is exiting.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::mpsc;
+use std::thread;
+use std::time::Duration;
+
+use super::tree::Ino;
+
+/// A process (thread group); 0 is one that cannot be seen from here.
+pub type Process = u32;
+
+/// How long a look at other processes may take before the answer is "may still write".
+const LOOK_LIMIT: Duration = Duration::from_millis(500);
+/// From `include/linux/sched.h`: killed by a signal.
+const PF_SIGNALED: u64 = 0x400;
+/// How far up a process's ancestors are followed.
+const MAX_ANCESTORS: usize = 64;
+
+/// What the filesystem asks about processes. A trait because a test without a kernel has none.
+pub trait Processes: Send + Sync {
+    /// The process of a thread.
+    fn of_thread(&self, thread: u32) -> Process;
+    /// Whether `process` is one of `ancestors` or descends from one.
+    fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool;
+    /// Whether one of `processes`, or a descendant, holds one of `inodes` open for writing. Doubt is `true`.
+    fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool;
+    /// Whether `thread` is ending because of a signal.
+    fn was_killed(&self, thread: u32) -> bool;
+}
+
+/// The machine's processes, from `/proc`.
+#[derive(Debug, Default)]
+pub struct ProcFs;
+
+fn status_field(process: u32, field: &str) -> Option<u32> {
+    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    let line = status.lines().find_map(|line| line.strip_prefix(field))?;
+    line.trim_start_matches(':').trim().parse().ok()
+}
+
+fn is_exiting(thread: u32) -> bool {
+    fs::read_to_string(format!("/proc/{thread}/status")).is_ok_and(|status| !status.contains("\nVmSize:"))
+}
+
+fn children(process: Process) -> Vec<Process> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{process}/task")) else { return Vec::new() };
+    tasks
+        .flatten()
+        .filter_map(|task| fs::read_to_string(task.path().join("children")).ok())
+        .flat_map(|list| list.split_whitespace().filter_map(|pid| pid.parse().ok()).collect::<Vec<_>>())
+        .collect()
+}
+
+fn with_descendants(processes: &BTreeSet<Process>) -> BTreeSet<Process> {
+    let mut all = processes.clone();
+    let mut todo: Vec<_> = processes.iter().copied().collect();
+    while let Some(process) = todo.pop() {
+        todo.extend(children(process).into_iter().filter(|child| all.insert(*child)));
+    }
+    all
+}
+
+/// Whether an `fdinfo` file shows one of `inodes` open for writing.
+fn is_writable_to(fdinfo: &str, inodes: &[Ino]) -> bool {
+    let field = |name: &str| fdinfo.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
+    let writable = field("flags:")
+        .and_then(|flags| i32::from_str_radix(flags, 8).ok())
+        .is_some_and(|flags| flags & libc::O_ACCMODE != libc::O_RDONLY);
+    writable && field("ino:").and_then(|ino| ino.parse().ok()).is_some_and(|ino| inodes.contains(&ino))
+}
+
+fn holds(process: Process, inodes: &[Ino]) -> bool {
+    let Ok(files) = fs::read_dir(format!("/proc/{process}/fdinfo")) else { return false };
+    files.flatten().any(|file| fs::read_to_string(file.path()).is_ok_and(|info| is_writable_to(&info, inodes)))
+}
+
+impl Processes for ProcFs {
+    fn of_thread(&self, thread: u32) -> Process {
+        status_field(thread, "Tgid").unwrap_or(0)
+    }
+
+    fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool {
+        let mut next = Some(process);
+        for _ in 0..MAX_ANCESTORS {
+            match next {
+                Some(process) if ancestors.contains(&process) => return true,
+                Some(process) if process > 1 => next = status_field(process, "PPid"),
+                _ => return false,
+            }
+        }
+        false
+    }
+
+    fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool {
+        let (processes, inodes) = (processes.clone(), inodes.to_vec());
+        let (tell, told) = mpsc::channel();
+        // On a thread of its own: a later kernel may make one of these reads wait for the very caller we hold up.
+        let look = move || {
+            let held = with_descendants(&processes).into_iter().any(|process| holds(process, &inodes));
+            // Nobody listens any more if the look was late.
+            let _ = tell.send(held);
+        };
+        match thread::Builder::new().name("akvfs-look".into()).spawn(look) {
+            Ok(_) => told.recv_timeout(LOOK_LIMIT).unwrap_or(true),
+            Err(_) => true,
+        }
+    }
+
+    fn was_killed(&self, thread: u32) -> bool {
+        if thread == 0 || !is_exiting(thread) {
+            return false;
+        }
+        let Ok(stat) = fs::read_to_string(format!("/proc/{thread}/stat")) else { return false };
+        // Fields count from behind the command's name, which may hold anything; flags are the 9th (proc(5)).
+        let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
+        flags.is_some_and(|flags| flags & PF_SIGNALED != 0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::linux::fs::MetadataExt;
+
+    #[test]
+    fn our_own_open_file_is_found_only_while_it_is_open_for_writing() {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        let ino = file.as_file().metadata().expect("metadata").st_ino();
+        let us = BTreeSet::from([std::process::id()]);
+        assert!(ProcFs.may_write(&us, &[ino]));
+        let path = file.into_temp_path();
+        let reader = fs::File::open(&path).expect("open");
+        assert!(!ProcFs.may_write(&us, &[ino]), "a reader is no writer");
+        drop(reader);
+    }
+
+    #[test]
+    fn threads_belong_to_their_process_and_children_descend() {
+        let thread = thread::spawn(|| {
+            // SAFETY: gettid has no arguments and cannot fail.
+            let thread = unsafe { libc::gettid() };
+            ProcFs.of_thread(thread.unsigned_abs())
+        });
+        assert_eq!(thread.join().expect("joined"), std::process::id());
+        let us = BTreeSet::from([std::process::id()]);
+        assert!(ProcFs.descends(std::process::id(), &us));
+        assert!(!ProcFs.descends(1, &us));
+        assert!(!ProcFs.was_killed(std::process::id()));
+    }
+}

@@ -1,0 +1,264 @@
+//! Making directories, and removing.
+//!
+//! `mv`, `install` and `tar` onto an existing name unlink it first and create it anew. So an unlinked `value` is only hidden;
+//! the deletion is sent after a delay, and a new file of that name takes it back. What removes a directory tree unlinks
+//! everything below first: what is left of a secret that is going can be unlinked without effect by the process that
+//! removes it (SAVES.md 4).
+
+use crate::secret::{NameError, SecretName};
+use crate::store::{ErrorKind, Operation, StoreError, Wait};
+
+use super::attr::Entry;
+use super::draft::Target;
+use super::errno::{FsError, FsResult};
+use super::lookup::{Home, META, VALUE, VERSIONS, parse_existing};
+use super::processes::Process;
+use super::state::{Newborn, Removal};
+use super::tree::{Ino, Node};
+use super::{Call, Notice, SecretFs};
+
+fn not_alone() -> FsError {
+    FsError::refused(libc::EPERM, "a secret is removed whole: rm its value, or rmdir its directory")
+}
+
+impl SecretFs {
+    /// Makes the directory of a secret that is not there yet. Nothing is sent.
+    pub fn mkdir(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        self.check_writable()?;
+        match self.node(parent)? {
+            Node::Secrets => {}
+            Node::Dir(_) if name == VERSIONS => return Err(FsError::plain(libc::EEXIST)),
+            _ => {
+                return Err(FsError::refused(libc::EPERM, "directories are made in secrets/ only, one for each secret"));
+            }
+        }
+        let secret = SecretName::parse(name).map_err(|error| match error {
+            NameError::Illegal => FsError::refused(libc::EINVAL, "a secret's name has only letters, digits and dashes"),
+            NameError::TooLong => FsError::plain(libc::ENAMETOOLONG),
+        })?;
+        self.check_free(call, &secret)?;
+        let mut state = self.state();
+        state.ghosts.remove(&secret);
+        state.newborn.insert(secret.clone(), Newborn::default());
+        drop(state);
+        let entry = self.directory(&Node::Dir(secret), self.mounted, std::time::Duration::ZERO);
+        self.state().tree.looked_up(entry.node);
+        Ok(entry)
+    }
+
+    fn check_free(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
+        match self.home(call, secret) {
+            Ok(Home::Live(_) | Home::Newborn) => Err(FsError::plain(libc::EEXIST)),
+            Ok(Home::Deleted) => {
+                let why = "the name is held by a deleted secret: mv deleted/NAME secrets/ brings it back";
+                Err(FsError::refused(libc::EEXIST, why))
+            }
+            Ok(Home::Ghost) => Ok(()),
+            Err(error) if error.is_not_found() => Ok(()),
+            // Who may not look at the deleted ones hears of a conflict when he saves.
+            Err(FsError::Store(error)) if error.kind == ErrorKind::Forbidden && error.operation != Operation::Find => {
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a file.
+    pub fn unlink(&self, call: &Call, parent: Ino, name: &str) -> FsResult<()> {
+        self.check_writable()?;
+        let process = self.process(call);
+        match self.node(parent)? {
+            Node::Dir(secret) => self.unlink_in_secret(call, &secret, name, process),
+            Node::Versions(secret) if self.may_clear(&secret, process) => Ok(()),
+            Node::Versions(_) => Err(not_alone()),
+            _ => Err(FsError::plain(libc::EPERM)),
+        }
+    }
+
+    fn unlink_in_secret(&self, call: &Call, secret: &SecretName, name: &str, process: Process) -> FsResult<()> {
+        if let Some(id) = self.state().scratch(secret, name) {
+            self.unlink_draft(id);
+            return Ok(());
+        }
+        match (name, self.home(call, secret)?) {
+            (VALUE, Home::Live(found)) if found.properties.is_managed() => {
+                Err(FsError::refused(libc::EPERM, "a certificate owns this secret: delete the certificate"))
+            }
+            (VALUE, Home::Live(_)) => {
+                self.hide_value(secret, process);
+                Ok(())
+            }
+            (VALUE | META, Home::Newborn) => self.unlink_unsaved(secret, name),
+            (_, Home::Live(_)) if self.may_clear(secret, process) => Ok(()),
+            (_, Home::Live(_) | Home::Newborn) => Err(not_alone()),
+            (_, Home::Ghost) => Ok(()),
+            (_, Home::Deleted) => self.check_purge_begins(secret, process),
+        }
+    }
+
+    fn unlink_draft(&self, id: u64) {
+        let mut state = self.state();
+        if let Some(draft) = state.drafts.get_mut(&id) {
+            draft.target = Target::Nameless;
+            draft.dirty = false;
+        }
+        state.drop_if_unused(id);
+    }
+
+    /// Unlinking `value` while a copy of it, moved aside, is there is an editor's way back, not a removal.
+    fn hide_value(&self, secret: &SecretName, process: Process) {
+        let own = Target::Value(secret.clone());
+        let mut state = self.state();
+        let unsaved = state.creation(&own, process);
+        if state.has_copy(secret) {
+            state.set_aside.insert(secret.clone());
+        } else {
+            let due = self.now() + self.options.delete_delay;
+            state.removals.insert(secret.clone(), Removal { by: process, due });
+        }
+        drop(state);
+        if let Some(id) = unsaved {
+            self.unlink_draft(id);
+        }
+    }
+
+    fn unlink_unsaved(&self, secret: &SecretName, name: &str) -> FsResult<()> {
+        let target = if name == VALUE { Target::Value(secret.clone()) } else { Target::Meta(secret.clone()) };
+        let mut state = self.state();
+        if let Some(newborn) = state.newborn.get_mut(secret).filter(|_| name == META) {
+            newborn.attributes = None;
+        }
+        let drafts: Vec<_> =
+            state.drafts.iter().filter(|(_, draft)| draft.target == target).map(|(id, _)| *id).collect();
+        drop(state);
+        drafts.into_iter().for_each(|id| self.unlink_draft(id));
+        Ok(())
+    }
+
+    /// Whether `process` removes this secret's whole directory, so that what it unlinks in it needs no effect.
+    fn may_clear(&self, secret: &SecretName, process: Process) -> bool {
+        let state = self.state();
+        let now = self.now();
+        let removes = state.removals.get(secret).is_some_and(|removal| process != 0 && removal.by == process);
+        removes || state.is_lister(secret, process, now) || state.is_ghost_of(secret, process, now)
+    }
+
+    fn check_purge_begins(&self, secret: &SecretName, process: Process) -> FsResult<()> {
+        self.check_may_purge()?;
+        if self.may_clear(secret, process) { Ok(()) } else { Err(not_alone()) }
+    }
+
+    fn check_may_purge(&self) -> FsResult<()> {
+        if self.options.allow_purge {
+            return Ok(());
+        }
+        Err(FsError::refused(libc::EPERM, "this mount does not purge: mount with -o allow_purge"))
+    }
+
+    /// Removes a directory: deletes the secret, or purges a deleted one.
+    pub fn rmdir(&self, call: &Call, parent: Ino, name: &str) -> FsResult<()> {
+        self.check_writable()?;
+        let process = self.process(call);
+        match self.node(parent)? {
+            Node::Secrets => {
+                let secret = parse_existing(name)?;
+                self.remove_secret(call, &secret, process)
+            }
+            Node::Deleted => self.purge(call, &parse_existing(name)?),
+            Node::Dir(secret) if name == VERSIONS => {
+                if self.may_clear(&secret, process) {
+                    Ok(())
+                } else {
+                    Err(not_alone())
+                }
+            }
+            _ => Err(FsError::plain(libc::EPERM)),
+        }
+    }
+
+    fn remove_secret(&self, call: &Call, secret: &SecretName, process: Process) -> FsResult<()> {
+        let mut state = self.state();
+        if state.newborn.remove(secret).is_some() {
+            return Ok(());
+        }
+        if state.is_ghost_of(secret, process, self.now()) && !state.removals.contains_key(secret) {
+            let gone = state.ghosts.remove(secret).is_some();
+            drop(state);
+            // Another party may have made it anew meanwhile; then this is a removal like any other.
+            if gone && self.store.find(secret, call.wait).is_err_and(|error| error.kind == ErrorKind::NotFound) {
+                return Ok(());
+            }
+        } else {
+            drop(state);
+        }
+        self.delete(secret, process, call.wait)
+    }
+
+    /// Sends the deletion of a secret.
+    pub(super) fn delete(&self, secret: &SecretName, by: Process, wait: Wait) -> FsResult<()> {
+        let was_hidden = self.state().removals.remove(secret).is_some();
+        match self.store.delete(secret, wait) {
+            Ok(_) => {}
+            // Hidden for a second, and somebody else deleted it in it.
+            Err(error) if error.kind == ErrorKind::NotFound && was_hidden => {}
+            Err(error) => return Err(error.into()),
+        }
+        let mut state = self.state();
+        state.set_aside.remove(secret);
+        state.ghosts.insert(secret.clone(), (by, self.now()));
+        Ok(())
+    }
+
+    fn purge(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
+        self.check_may_purge()?;
+        let deleted = self.store.get_deleted(secret, call.wait)?;
+        let age = deleted.deleted_date.map_or(0, |date| self.seconds().saturating_sub(date.0));
+        if age < i64::try_from(self.options.purge_after.as_secs()).unwrap_or(i64::MAX) {
+            return Err(FsError::refused(
+                libc::EPERM,
+                "it was deleted too lately to be purged: wait, or mount with a shorter -o purge_after",
+            ));
+        }
+        self.store.purge(secret, call.wait)?;
+        Ok(())
+    }
+
+    // Removals that wait.
+
+    /// Sends all removals that wait. What is refused comes back and is logged.
+    pub fn send_removals(&self, wait: Wait) -> FsResult<()> {
+        let waiting: Vec<_> = self.state().removals.keys().cloned().collect();
+        if waiting.is_empty() {
+            return Ok(());
+        }
+        if wait == Wait::No {
+            return Err(StoreError::not_in_memory(Operation::Delete).into());
+        }
+        waiting.iter().for_each(|secret| self.send_removal(secret, wait));
+        Ok(())
+    }
+
+    /// Sends the removals whose delay is over.
+    pub fn send_due_removals(&self) {
+        let now = self.now();
+        let due: Vec<_> = self
+            .state()
+            .removals
+            .iter()
+            .filter(|(_, removal)| removal.due <= now)
+            .map(|(name, _)| name.clone())
+            .collect();
+        due.iter().for_each(|secret| self.send_removal(secret, self.own_wait()));
+    }
+
+    fn send_removal(&self, secret: &SecretName, wait: Wait) {
+        let Some(by) = self.state().removals.get(secret).map(|removal| removal.by) else { return };
+        match self.delete(secret, by, wait) {
+            Ok(()) => {
+                let secrets = self.state().tree.intern(&Node::Secrets);
+                self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
+            }
+            Err(error) => tracing::error!("removing secrets/{secret}/value was refused, it is back: {error}"),
+        }
+    }
+}

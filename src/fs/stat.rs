@@ -1,0 +1,187 @@
+//! What `stat` shows.
+//!
+//! A stat never fails because of what the caller may do: a value that may not be read is shown without permissions.
+
+use std::time::Duration;
+
+use crate::secret::{SecretName, SecretProperties, Version};
+use crate::store::{ErrorKind, Found, StoreError, Wait};
+
+use super::attr::{Attr, Entry, Kind, Stat};
+use super::draft::Target;
+use super::errno::{FsError, FsResult};
+use super::tree::{Bound, DraftId, Ino, Node};
+use super::{Call, SecretFs};
+
+/// The size shown for a value that may not be read. Not 0: a file of size 0 reads as empty without asking (measured).
+const UNREADABLE_SIZE: u64 = 1;
+
+/// What is fixed about a version, as the tree keeps it.
+pub(super) fn bound(version: &Version, size: usize, properties: &SecretProperties) -> Bound {
+    Bound { version: version.clone(), size: size as u64, updated_on: properties.updated_on }
+}
+
+impl SecretFs {
+    /// A file's attributes.
+    pub fn getattr(&self, call: &Call, ino: Ino) -> FsResult<Stat> {
+        match self.node(ino)? {
+            node @ (Node::Root | Node::Secrets | Node::Deleted) => {
+                Ok(self.directory(&node, self.mounted, self.options.kernel_ttl).stat)
+            }
+            node @ (Node::Dir(_) | Node::Versions(_)) => Ok(self.directory(&node, self.mounted, Duration::ZERO).stat),
+            Node::Value(secret) => self.getattr_value(call, ino, &secret),
+            Node::OldVersion(secret, version) => self.getattr_version(call, ino, &secret, &version),
+            Node::Meta(secret) => self.getattr_meta(call, ino, &secret),
+            Node::Draft(id) => self.draft_entry(id).map(|entry| entry.stat),
+        }
+    }
+
+    fn getattr_value(&self, call: &Call, ino: Ino, secret: &SecretName) -> FsResult<Stat> {
+        let found = self.store.find(secret, Wait::No).ok();
+        if let Some(bound) = self.state().tree.bound(ino).cloned() {
+            return Ok(self.bound_stat(ino, &bound, found.as_ref()));
+        }
+        match self.store.get(secret, None, call.wait) {
+            Ok(kept) => {
+                let Some(version) = &kept.properties.version else { return Err(FsError::plain(libc::EIO)) };
+                self.state().tree.bind(ino, bound(version, kept.value.len(), &kept.properties));
+                Ok(self.value_stat(ino, &kept.properties, self.options.kernel_ttl))
+            }
+            Err(error) => {
+                let known = found.map(|found| found.properties);
+                self.unreadable_stat(ino, known, error)
+            }
+        }
+    }
+
+    fn getattr_version(&self, call: &Call, ino: Ino, secret: &SecretName, version: &Version) -> FsResult<Stat> {
+        match self.store.get(secret, Some(version), call.wait) {
+            Ok(kept) => {
+                let dated = kept.properties.created_on.map_or(self.mounted, |date| date.0);
+                let attr = Attr { ino, mtime: dated, ..self.attr_of(&kept.properties, kept.value.len() as u64) };
+                Ok(Stat { attr, ttl: self.options.kernel_ttl })
+            }
+            Err(error) => self.unreadable_stat(ino, None, error),
+        }
+    }
+
+    /// A stat never fails because of what the caller may do: what may not be read is shown so.
+    fn unreadable_stat(&self, ino: Ino, known: Option<SecretProperties>, error: StoreError) -> FsResult<Stat> {
+        match error.kind {
+            ErrorKind::Disabled | ErrorKind::Forbidden => {
+                let attr = match known {
+                    Some(properties) => self.unreadable(&properties),
+                    None => Attr { mode: 0, size: UNREADABLE_SIZE, ..self.ghost_attr() },
+                };
+                Ok(Stat { attr: Attr { ino, ..attr }, ttl: Duration::ZERO })
+            }
+            _ => Err(error.into()),
+        }
+    }
+
+    fn getattr_meta(&self, call: &Call, ino: Ino, secret: &SecretName) -> FsResult<Stat> {
+        let process = self.process(call);
+        if self.state().is_ghost_of(secret, process, self.now()) {
+            return Ok(Stat { attr: Attr { ino, ..self.ghost_attr() }, ttl: Duration::ZERO });
+        }
+        let (document, dated) = self.document(call, secret)?;
+        let attr = Attr { ino, size: document.len() as u64, mtime: dated.unwrap_or(self.mounted), ..self.ghost_attr() };
+        Ok(Stat { attr, ttl: Duration::ZERO })
+    }
+
+    pub(super) fn draft_entry(&self, id: DraftId) -> FsResult<Entry> {
+        let (owner, group) = (self.options.uid, self.options.gid);
+        self.with_draft(id, |draft| {
+            let scratch = matches!(draft.target, Target::Scratch(..) | Target::Nameless);
+            let attr = Attr {
+                ino: draft.shown,
+                kind: Kind::File,
+                size: draft.bytes().len() as u64,
+                mode: if scratch { draft.mode } else { 0o600 },
+                uid: if scratch { draft.uid } else { owner },
+                gid: if scratch { draft.gid } else { group },
+                mtime: draft.mtime,
+                nlink: u32::from(draft.target != Target::Nameless),
+            };
+            Ok(Entry { node: draft.ino, stat: Stat { attr, ttl: Duration::ZERO }, ttl: Duration::ZERO })
+        })
+    }
+
+    pub(super) fn entry_of(&self, call: &Call, node: &Node) -> FsResult<Entry> {
+        let ino = self.state().tree.intern(node);
+        Ok(Entry { node: ino, stat: self.getattr(call, ino)?, ttl: Duration::ZERO })
+    }
+
+    pub(super) fn directory(&self, node: &Node, mtime: i64, ttl: Duration) -> Entry {
+        let ino = self.state().tree.intern(node);
+        let mode = if self.options.read_only { 0o500 } else { 0o700 };
+        let attr = Attr { ino, kind: Kind::Directory, mode, mtime, nlink: 2, ..self.ghost_attr() };
+        Entry { node: ino, stat: Stat { attr, ttl }, ttl }
+    }
+
+    pub(super) fn value_entry(&self, secret: &SecretName, version: Option<&Version>, attr: Attr) -> Entry {
+        let ino = self.state().tree.value(secret, version);
+        Entry { node: ino, stat: Stat { attr: Attr { ino, ..attr }, ttl: Duration::ZERO }, ttl: Duration::ZERO }
+    }
+
+    pub(super) fn bound_value(
+        &self,
+        secret: &SecretName,
+        version: &Version,
+        size: usize,
+        properties: &SecretProperties,
+    ) -> Ino {
+        let mut state = self.state();
+        let ino = state.tree.value(secret, Some(version));
+        state.tree.bind(ino, bound(version, size, properties));
+        ino
+    }
+
+    pub(super) fn value_stat(&self, ino: Ino, properties: &SecretProperties, ttl: Duration) -> Stat {
+        let (shown, size) = {
+            let state = self.state();
+            (state.tree.shown(ino), state.tree.bound(ino).map_or(0, |bound| bound.size))
+        };
+        Stat { attr: Attr { ino: shown, ..self.attr_of(properties, size) }, ttl: self.kernel_ttl(ttl) }
+    }
+
+    /// A bound inode's attributes: its size for ever, its date as long as it is current.
+    fn bound_stat(&self, ino: Ino, bound: &Bound, found: Option<&Found>) -> Stat {
+        let current = found.filter(|found| found.current.as_ref() == Some(&bound.version));
+        let dated = current.and_then(|found| found.properties.updated_on).or(bound.updated_on);
+        let shown = self.state().tree.shown(ino);
+        let attr = Attr {
+            ino: shown,
+            size: bound.size,
+            mtime: dated.map_or(self.mounted, |date| date.0),
+            ..self.ghost_attr()
+        };
+        Stat { attr, ttl: self.options.kernel_ttl }
+    }
+
+    pub(super) fn attr_of(&self, properties: &SecretProperties, size: u64) -> Attr {
+        Attr { size, mtime: properties.updated_on.map_or(self.mounted, |date| date.0), ..self.ghost_attr() }
+    }
+
+    pub(super) fn unreadable(&self, properties: &SecretProperties) -> Attr {
+        Attr { mode: 0, ..self.attr_of(properties, UNREADABLE_SIZE) }
+    }
+
+    /// A file of which nothing is known but that it is there.
+    pub(super) fn ghost_attr(&self) -> Attr {
+        Attr {
+            ino: 0,
+            kind: Kind::File,
+            size: 0,
+            mode: if self.options.read_only { 0o400 } else { 0o600 },
+            uid: self.options.uid,
+            gid: self.options.gid,
+            mtime: self.mounted,
+            nlink: 1,
+        }
+    }
+
+    pub(super) fn kernel_ttl(&self, valid_for: Duration) -> Duration {
+        valid_for.min(self.options.kernel_ttl)
+    }
+}

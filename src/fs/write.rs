@@ -1,0 +1,258 @@
+//! Creating, writing, truncating; and what happens when descriptors close.
+//!
+//! When is a save complete? Not at the first close: shells close duplicates before they write, and children that inherit
+//! the descriptor close it when they exit. A close saves when no process that wrote, nor a descendant of one, can still
+//! write; otherwise the last close does (SAVES.md 3).
+
+use crate::secret::SecretName;
+
+use super::attr::{Attr, Entry, Opened, Stat};
+use super::draft::{Draft, Target, is_temporary};
+use super::errno::{FsError, FsResult};
+use super::lookup::{Home, META, VALUE, VERSIONS};
+use super::open::OpenFlags;
+use super::state::Handle;
+use super::tree::{DraftId, Ino, Node};
+use super::{Call, SecretFs};
+
+/// How many drafts a mount holds; a leak guard, far above what editors need.
+const MAX_DRAFTS: usize = 4096;
+
+/// What setattr(2) and its kin ask for.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Change {
+    /// New length in bytes.
+    pub size: Option<u64>,
+    /// New permission bits.
+    pub mode: Option<u16>,
+    /// New owner.
+    pub uid: Option<u32>,
+    /// New group.
+    pub gid: Option<u32>,
+    /// New modification time, in seconds since 1970.
+    pub mtime: Option<i64>,
+}
+
+impl SecretFs {
+    /// Creates a file and opens it.
+    pub fn create(
+        &self,
+        call: &Call,
+        parent: Ino,
+        name: &str,
+        mode: u16,
+        flags: OpenFlags,
+    ) -> FsResult<(Entry, Opened)> {
+        self.check_writable()?;
+        let Node::Dir(secret) = self.node(parent)? else {
+            return Err(FsError::refused(
+                libc::EPERM,
+                "files live in a secret's directory: mkdir secrets/NAME, then write secrets/NAME/value",
+            ));
+        };
+        let home = self.home(call, &secret)?;
+        let target = self.target_of(&secret, name, &home, flags)?;
+        let id = self.new_file(target, call, mode, name, flags)?;
+        let opened = self.start_writing(id, self.process(call), flags)?;
+        let entry = self.draft_entry(id)?;
+        self.state().tree.looked_up(entry.node);
+        Ok((entry, opened))
+    }
+
+    fn target_of(&self, secret: &SecretName, name: &str, home: &Home, flags: OpenFlags) -> FsResult<Target> {
+        match (name, home) {
+            (_, Home::Deleted | Home::Ghost) => {
+                Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"))
+            }
+            (VALUE, Home::Live(found)) if found.properties.is_managed() => {
+                Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"))
+            }
+            (VALUE, _) => Ok(Target::Value(secret.clone())),
+            (META, _) => Ok(Target::Meta(secret.clone())),
+            (VERSIONS, _) => Err(FsError::plain(libc::EPERM)),
+            _ if is_scratch_name(name, flags) => Ok(Target::Scratch(secret.clone(), name.to_owned())),
+            _ => Err(FsError::refused(
+                libc::EINVAL,
+                "a secret's directory holds value and .meta.json; a temporary file needs a temporary name (.x, x.tmp)",
+            )),
+        }
+    }
+
+    fn new_file(&self, target: Target, call: &Call, mode: u16, name: &str, flags: OpenFlags) -> FsResult<DraftId> {
+        let now = self.seconds();
+        let mut state = self.state();
+        if state.drafts.len() >= MAX_DRAFTS {
+            return Err(FsError::refused(libc::ENOSPC, "too many temporary files in this mount"));
+        }
+        if let Target::Value(secret) = &target {
+            // A new file of that name is a save, not a removal.
+            state.removals.remove(secret);
+            state.set_aside.remove(secret);
+        }
+        let is_scratch = matches!(target, Target::Scratch(..));
+        let id = state.new_draft(target, None);
+        if let Some(draft) = state.drafts.get_mut(&id) {
+            (draft.uid, draft.gid, draft.mode, draft.mtime) = (call.uid, call.gid, mode & 0o700, now);
+            draft.load(&[]);
+            draft.dirty = !is_scratch;
+            draft.may_grow = !is_scratch || is_temporary(name) || (flags.exclusive && flags.read_write);
+        }
+        Ok(id)
+    }
+
+    /// Writes into an open file.
+    pub fn write(&self, call: &Call, handle: u64, offset: u64, data: &[u8]) -> FsResult<()> {
+        let (id, append) = self.writable(handle)?;
+        self.note_writer(call, id);
+        let now = self.seconds();
+        self.with_draft(id, |draft| draft.write((!append).then_some(offset), data, now))
+    }
+
+    fn writable(&self, handle: u64) -> FsResult<(DraftId, bool)> {
+        match self.state().handles.get(&handle) {
+            Some(Handle::Draft { id, append, writable: true }) => Ok((*id, *append)),
+            _ => Err(FsError::plain(libc::EBADF)),
+        }
+    }
+
+    fn draft_of(&self, handle: u64) -> Option<DraftId> {
+        match self.state().handles.get(&handle) {
+            Some(Handle::Draft { id, .. }) => Some(*id),
+            _ => None,
+        }
+    }
+
+    /// Remembers the caller's process among the writers; asks for it once a thread.
+    fn note_writer(&self, call: &Call, id: DraftId) -> u32 {
+        let known = self.state().drafts.get(&id).and_then(|draft| draft.threads.get(&call.thread).copied());
+        let process = known.unwrap_or_else(|| self.process(call));
+        if let Some(draft) = self.state().drafts.get_mut(&id) {
+            draft.threads.insert(call.thread, process);
+            draft.writers.insert(process);
+        }
+        process
+    }
+
+    /// Changes attributes. On a secret only the length can be changed; the rest succeeds and changes nothing, because
+    /// tools that copy files need it to.
+    pub fn setattr(&self, call: &Call, ino: Ino, handle: Option<u64>, change: Change) -> FsResult<Stat> {
+        self.check_writable()?;
+        if let Some(id) = handle.and_then(|handle| self.draft_of(handle)) {
+            self.change_draft(id, change)?;
+            return self.draft_entry(id).map(|entry| entry.stat);
+        }
+        let before = self.getattr(call, ino)?;
+        match (self.node(ino)?, change.size) {
+            (Node::Draft(id), _) => {
+                self.change_draft(id, change)?;
+                self.draft_entry(id).map(|entry| entry.stat)
+            }
+            (Node::Value(secret), Some(size)) => {
+                self.truncate_value(call, &secret, size)?;
+                // The old version keeps its length: answering another would cut it under its readers (SAVES.md 1).
+                Ok(before)
+            }
+            (Node::OldVersion(..), Some(_)) => {
+                Err(FsError::refused(libc::EPERM, "an old version cannot be changed: write to value"))
+            }
+            (Node::Meta(_), Some(_)) => {
+                Err(FsError::refused(libc::EINVAL, "a .meta.json cannot be cut: write the members to change"))
+            }
+            (_, Some(_)) => Err(FsError::plain(libc::EISDIR)),
+            (_, None) => Ok(Stat { attr: Attr { ..before.attr }, ttl: before.ttl }),
+        }
+    }
+
+    fn change_draft(&self, id: DraftId, change: Change) -> FsResult<()> {
+        let now = self.seconds();
+        self.with_draft(id, |draft| {
+            if let Some(size) = change.size {
+                draft.truncate(size, now)?;
+            }
+            draft.uid = change.uid.unwrap_or(draft.uid);
+            draft.gid = change.gid.unwrap_or(draft.gid);
+            draft.mode = change.mode.unwrap_or(draft.mode);
+            draft.mtime = change.mtime.unwrap_or(draft.mtime);
+            Ok(())
+        })
+    }
+
+    /// truncate(2): there is no descriptor to close, so it saves at once.
+    fn truncate_value(&self, call: &Call, secret: &SecretName, size: u64) -> FsResult<()> {
+        let id = self.state().new_draft(Target::Value(secret.clone()), None);
+        let saved = self.value_to_change(call, secret).and_then(|value| {
+            let now = self.seconds();
+            self.with_draft(id, |draft| {
+                draft.load(&value);
+                draft.truncate(size, now)
+            })?;
+            self.save(id, call.wait)
+        });
+        self.state().drop_if_unused(id);
+        saved
+    }
+
+    /// A descriptor is closed, perhaps not the last one.
+    pub fn flush(&self, call: &Call, handle: u64) -> FsResult<()> {
+        let Some(id) = self.draft_of(handle) else { return Ok(()) };
+        if !self.note_if_dirty(call, id) {
+            return Ok(());
+        }
+        let Some((writers, inodes)) = self.writers_of(id) else { return Ok(()) };
+        if writers.contains(&0) || self.processes.may_write(&writers, &inodes) {
+            // Whoever may still write closes later.
+            return Ok(());
+        }
+        if self.processes.was_killed(call.thread) {
+            return self.drop_changes(id);
+        }
+        self.save(id, call.wait)
+    }
+
+    fn note_if_dirty(&self, call: &Call, id: DraftId) -> bool {
+        self.note_writer(call, id);
+        self.state().drafts.get(&id).is_some_and(|draft| draft.dirty)
+    }
+
+    fn writers_of(&self, id: DraftId) -> Option<(std::collections::BTreeSet<u32>, [Ino; 2])> {
+        self.state().drafts.get(&id).map(|draft| (draft.writers.clone(), [draft.ino, draft.shown]))
+    }
+
+    fn drop_changes(&self, id: DraftId) -> FsResult<()> {
+        self.with_draft(id, |draft| {
+            draft.dirty = false;
+            Ok(())
+        })
+    }
+
+    /// fsync(2): saves now, whoever else may write.
+    pub fn fsync(&self, call: &Call, handle: u64) -> FsResult<()> {
+        match self.draft_of(handle) {
+            Some(id) => self.save(id, call.wait),
+            None => Ok(()),
+        }
+    }
+
+    /// The last descriptor of an open is closed. What was not saved yet is saved now; nobody hears the verdict.
+    pub fn release(&self, handle: u64) -> FsResult<()> {
+        let removed = self.state().handles.remove(&handle);
+        let Some(Handle::Draft { id, .. }) = removed else { return Ok(()) };
+        let last = self.with_draft(id, |draft: &mut Draft| {
+            draft.opens = draft.opens.saturating_sub(1);
+            Ok(draft.opens == 0)
+        })?;
+        let saved = if last { self.save(id, self.own_wait()) } else { Ok(()) };
+        if last {
+            // What could not be saved is gone: the next open starts from the vault.
+            self.drop_changes(id)?;
+        }
+        self.state().drop_if_unused(id);
+        saved
+    }
+}
+
+/// DESIGN 2, "Writing": what is a temporary file in a secret's directory. A name that could be a secret's may be
+/// created, because vim tries one (`4913`) before it saves; only that it may hold nothing.
+fn is_scratch_name(name: &str, flags: OpenFlags) -> bool {
+    is_temporary(name) || (flags.exclusive && flags.read_write) || SecretName::parse(name).is_ok()
+}

@@ -3,6 +3,8 @@
 //! A process that forks is not one to run tests in, so every test runs this very program again with a job to do
 //! (`AKVFS_TEST_JOB`) and a directory in which the job leaves what happened.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
@@ -112,9 +114,7 @@ fn start(job: String, place: PathBuf) -> Start<()> {
         match job.as_str() {
             "refused" => Err("the vault said no; ask its owner".to_owned()),
             "dies" => std::process::exit(7),
-            "slow" => loop {
-                std::thread::park();
-            },
+            "slow" => forever(),
             _ => Ok(()),
         }
     })
@@ -124,11 +124,17 @@ fn serve(job: String, place: PathBuf) -> Serve<()> {
     Box::new(move |(), stop: &Stop| {
         let reason = stop.wait();
         std::fs::write(place.join("stopping"), format!("{reason:?}\n")).unwrap();
-        while job == "stubborn" {
-            std::thread::park();
+        if job == "stubborn" {
+            forever();
         }
         if job == "foreground" { Err("it ended badly".to_owned()) } else { Ok(()) }
     })
+}
+
+fn forever() -> ! {
+    loop {
+        std::thread::park();
+    }
 }
 
 // The tests.

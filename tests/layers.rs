@@ -3,6 +3,8 @@
 //! A plain scan of tokens: comments, literals and the test module at a file's end are left out, and paths are
 //! followed through `crate::`, `super::` and groups. It need not understand Rust; it must catch who forgot.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::path::{Path, PathBuf};
 
 /// A module of the crate's root that some files must not import.

@@ -2,6 +2,8 @@
 //!
 //! Needs /dev/fuse and the right to mount; says so and passes where that is missing.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};

@@ -14,7 +14,7 @@ use std::time::Duration;
 use super::process::{self, Pid};
 use super::stop::{self, Reason, Stop};
 
-/// How long a mount may take to become usable (DESIGN, section 8: `mount_timeout`).
+/// How long a mount may take to become usable. Longer than one sign-in and one answer of a slow vault (`timeout`).
 pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// What the child says when the mount is usable; anything else is a line about why it is not.

@@ -73,7 +73,7 @@ pub struct MountOptions {
 }
 
 impl Default for MountOptions {
-    /// The only place where a default stands. The numbers are those of DESIGN's sections 2, 4 and 5.
+    /// The only place where a default stands.
     fn default() -> Self {
         Self {
             read_only: false,

@@ -127,7 +127,7 @@ fn is_loopback(host: &Host<&str>) -> bool {
     }
 }
 
-/// 3 to 24 of `0-9a-zA-Z-`, no `--` (PROTOCOL.md, 1); `localhost` would be one, but nobody means it.
+/// 3 to 24 of `0-9a-zA-Z-`, no `--` (Key Vault's "about keys, secrets and certificates"); `localhost` would be one, but nobody means it.
 fn is_vault_name(text: &str) -> bool {
     (3..=24).contains(&text.len())
         && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')

@@ -14,6 +14,8 @@ use crate::mount::options;
 
 /// Wrong usage; as mount(8) has it.
 const USAGE: u8 = 1;
+/// The machine said no (a port in use, a file that cannot be read); as mount(8) has it.
+const SYSTEM: u8 = 2;
 /// A mount or an unmount failed; as mount(8) has it.
 const FAILED: u8 = 32;
 
@@ -64,7 +66,7 @@ impl Command {
         match self {
             Self::Mount(args) => mount::run(args),
             Self::Unmount(args) => unmount::run(&args),
-            Self::Serve(args) => serve::run(args).map_err(|error| Failure { code: FAILED, line: error.to_string() }),
+            Self::Serve(args) => serve::run(args).map_err(|error| Failure { code: SYSTEM, line: error.to_string() }),
         }
     }
 }

@@ -1,3 +1,4 @@
+use super::words::{SECRETS, SWALLOWED};
 use super::*;
 
 fn parse(list: &str) -> Result<Settings, OptionError> {

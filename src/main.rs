@@ -1,3 +1,7 @@
 //! The command line: parse, run, print one line on error, exit.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    akvfs::cli::run(std::env::args_os().collect())
+}

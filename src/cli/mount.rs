@@ -1,0 +1,207 @@
+//! `akvfs mount SOURCE DIR`: flags and `-o` become one [`Settings`], then a daemon carries the mount.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
+use tracing_subscriber::filter::{EnvFilter, filter_fn};
+use tracing_subscriber::layer::SubscriberExt;
+use tracing_subscriber::util::SubscriberInitExt;
+use tracing_subscriber::{Layer, fmt};
+
+use super::{FAILED, Failure, USAGE};
+use crate::mount::daemon::{self, DaemonError, Job};
+use crate::mount::options::{Entry, Kind, OPTIONS, OptionError, Settings};
+use crate::mount::session::{self, Session};
+use crate::mount::source::Source;
+use crate::mount::{point, unmount};
+
+/// What is logged in the foreground unless `AKVFS_LOG` says otherwise.
+const LOGGED: &str = "akvfs=info";
+
+/// The arguments. The flags are not derived: they come from the one list.
+#[derive(Debug)]
+pub(super) struct MountArgs {
+    source: String,
+    dir: PathBuf,
+    settings: Settings,
+}
+
+/// Mounts.
+pub(super) fn run(args: MountArgs) -> Result<(), Failure> {
+    let source = Source::parse(&args.source).map_err(|error| Failure { code: USAGE, line: error.to_string() })?;
+    let failed = |reason: String| Failure {
+        code: FAILED,
+        line: format!("cannot mount {source} at {}: {reason}", args.dir.display()),
+    };
+    if args.settings.foreground {
+        log_to_stderr()?;
+    }
+    point::check_device().map_err(failed)?;
+    let dir = point::prepare(&args.dir).map_err(failed)?;
+    let job = job(source.clone(), &dir, &args.settings);
+    let ended = match args.settings.foreground {
+        true => daemon::in_foreground(job),
+        false => daemon::in_background(job, daemon::MOUNT_TIMEOUT),
+    };
+    ended.map_err(|error| match error {
+        DaemonError::NotStarted(reason) => failed(reason),
+        DaemonError::Broken(reason) => {
+            Failure { code: FAILED, line: format!("{source} at {}: {reason}", args.dir.display()) }
+        }
+    })
+}
+
+fn job(source: Source, dir: &Path, settings: &Settings) -> Job<Session> {
+    let (options, start_at, abandoned) = (settings.mount.clone(), dir.to_owned(), dir.to_owned());
+    Job {
+        start: Box::new(move || session::start(&source, &start_at, &options).map_err(|error| error.to_string())),
+        serve: Box::new(|session, stop| session.wait(stop).map_err(|error| error.to_string())),
+        // Whoever abandons a mount is about to exit and can do no more about it than try.
+        abandon: Arc::new(move || drop(unmount::detach(&abandoned))),
+    }
+}
+
+/// Our own events and nobody else's: what a library logs of a request may hold a token.
+fn log_to_stderr() -> Result<(), Failure> {
+    let wanted = std::env::var("AKVFS_LOG").unwrap_or_else(|_| LOGGED.to_owned());
+    let filter = EnvFilter::try_new(&wanted).map_err(|error| Failure {
+        code: USAGE,
+        line: format!("AKVFS_LOG={wanted}: {error}; write for example debug"),
+    })?;
+    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
+    let ours = filter_fn(|event| is_ours(event.target()));
+    tracing_subscriber::registry().with(lines.with_filter(ours)).with(filter).init();
+    Ok(())
+}
+
+fn is_ours(target: &str) -> bool {
+    target == "akvfs" || target.starts_with("akvfs::")
+}
+
+impl Args for MountArgs {
+    fn augment_args(command: Command) -> Command {
+        let command = command
+            .arg(Arg::new("source").value_name("SOURCE").required(true).help(
+                "https://NAME.vault.azure.net, NAME, https://HOST:PORT, or an embedded vault: local: (in memory), \
+                 local:FILE",
+            ))
+            .arg(Arg::new("dir").value_name("DIR").required(true).value_parser(value_parser!(PathBuf)).help("Where"))
+            .arg(Arg::new("o").short('o').value_name("OPT,…").action(ArgAction::Append).help(
+                "Options, apart by commas; each of the flags below is one (ttl=5s). Of two that differ the last wins",
+            ));
+        OPTIONS.iter().fold(command, |command, entry| command.arg(flag_of(entry)))
+    }
+
+    fn augment_args_for_update(command: Command) -> Command {
+        Self::augment_args(command)
+    }
+}
+
+fn flag_of(entry: &Entry) -> Arg {
+    let default = entry.default_text().map_or_else(String::new, |text| format!(" [default: {text}]"));
+    let flag = Arg::new(entry.name).long(entry.flag()).help(format!("{}{default}", entry.help));
+    let flag = if entry.flag() == entry.name { flag } else { flag.alias(entry.name) };
+    let flag = if entry.name == "foreground" { flag.short('f') } else { flag };
+    match entry.placeholder() {
+        Some(value) => flag.value_name(value).action(ArgAction::Append),
+        None => flag.action(ArgAction::SetTrue).overrides_with(entry.name),
+    }
+}
+
+impl FromArgMatches for MountArgs {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        let missing = || clap::Error::new(clap::error::ErrorKind::MissingRequiredArgument);
+        Ok(Self {
+            source: matches.get_one::<String>("source").cloned().ok_or_else(missing)?,
+            dir: matches.get_one::<PathBuf>("dir").cloned().ok_or_else(missing)?,
+            settings: settings_of(matches)
+                .map_err(|error| clap::Error::raw(clap::error::ErrorKind::ValueValidation, error))?,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// Applies lists and flags in the order in which they were written, so that the last wins.
+fn settings_of(matches: &ArgMatches) -> Result<Settings, OptionError> {
+    let mut given: Vec<(usize, Option<&Entry>, &str)> =
+        values(matches, "o").map(|(at, list)| (at, None, list)).collect();
+    for entry in OPTIONS {
+        match entry.kind {
+            Kind::Flag(..) if !matches.get_flag(entry.name) => {}
+            Kind::Flag(..) => given.extend(matches.index_of(entry.name).map(|at| (at, Some(entry), ""))),
+            _ => given.extend(values(matches, entry.name).map(|(at, value)| (at, Some(entry), value))),
+        }
+    }
+    given.sort_by_key(|(at, ..)| *at);
+    let mut all = Settings::default();
+    for (_, entry, text) in given {
+        match entry {
+            None => all.apply_list(text)?,
+            Some(entry) => all.apply(entry.name, entry.placeholder().map(|_| text))?,
+        }
+    }
+    Ok(all)
+}
+
+fn values<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = (usize, &'a str)> {
+    let places = matches.indices_of(name).into_iter().flatten();
+    let texts = matches.get_many::<String>(name).into_iter().flatten();
+    places.zip(texts.map(String::as_str))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mount::options::Auth;
+    use std::time::Duration;
+
+    fn settings(line: &str) -> Settings {
+        let command = MountArgs::augment_args(Command::new("mount"));
+        let matches = command.try_get_matches_from(format!("mount local: /mnt {line}").split_whitespace()).unwrap();
+        MountArgs::from_arg_matches(&matches).unwrap().settings
+    }
+
+    #[test]
+    fn a_flag_and_its_word_are_the_same() {
+        assert_eq!(settings("--ro --auth local --max-requests 9/s"), settings("-o ro,auth=local -o max_requests=9/s"));
+        assert_eq!(settings("--purge_after 2h --allow_purge"), settings("--purge-after=2h --allow-purge"));
+        assert_eq!(settings("-f"), settings("-o foreground"));
+        assert_eq!(settings("--auth azd").mount.auth, Auth::Azd);
+        assert_eq!(settings(""), Settings::default());
+    }
+
+    #[test]
+    fn the_last_wins_between_lists_and_flags() {
+        let ttl = |line| settings(line).mount.ttl.as_secs();
+        assert_eq!(ttl("--ttl 1s -o ttl=2s"), 2);
+        assert_eq!(ttl("-o ttl=2s --ttl 1s"), 1);
+        assert_eq!(ttl("-o ttl=2s --ttl 1s -o ttl=3s,ro"), 3);
+        assert_eq!(ttl("--ttl 1s --ttl 4s"), 4);
+        assert!(!settings("--ro --rw").mount.read_only);
+        assert!(settings("--rw --ro").mount.read_only);
+        assert!(settings("--ro -o rw --ro").mount.read_only);
+        assert!(!settings("--ro -o rw").mount.read_only);
+    }
+
+    #[test]
+    fn every_default_is_told() {
+        let help = MountArgs::augment_args(Command::new("mount")).render_help().to_string();
+        for entry in OPTIONS {
+            assert!(help.contains(&format!("--{}", entry.flag())), "{}", entry.name);
+        }
+        assert!(help.contains("[default: 400/s]") && help.contains("[default: 1h]"));
+        assert_eq!(settings("").mount.purge_after, Duration::from_secs(3600));
+    }
+
+    #[test]
+    fn only_our_own_events_are_logged() {
+        assert!(is_ours("akvfs") && is_ours("akvfs::vault::http"));
+        assert!(!is_ours("hyper::proto") && !is_ours("akvfsx") && !is_ours("reqwest::connect"));
+    }
+}

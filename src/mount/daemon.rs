@@ -1,0 +1,137 @@
+//! The process that carries a mount: in the foreground this one, in the background a child of it.
+//!
+//! The parent returns only when the child has said that the mount is usable, or why it is not. The child says it
+//! over a socket, once: nothing before, nothing after, and the end of the socket without a word means that it died.
+//!
+//! Knows nothing of vaults and files: what is started, served and abandoned is a [`Job`].
+
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::unix::net::UnixStream;
+use std::process::ExitStatus;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::process::{self, Pid};
+use super::stop::{self, Reason, Stop};
+
+/// How long a mount may take to become usable. Longer than one sign-in and one answer of a slow vault (`timeout`).
+pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// What the child says when the mount is usable; anything else is a line about why it is not.
+const READY: &[u8] = b"\0ready";
+
+/// Makes a mount usable. The error is one line for the user.
+pub type Start<Running> = Box<dyn FnOnce() -> Result<Running, String>>;
+/// Carries a mount until it is unmounted or asked to end.
+pub type Serve<Running> = Box<dyn FnOnce(Running, &Stop) -> Result<(), String>>;
+/// Takes away what a process that ends at once leaves behind. Must wait for nothing.
+pub type Abandon = Arc<dyn Fn() + Send + Sync>;
+
+/// What a daemon does.
+pub struct Job<Running> {
+    /// First.
+    pub start: Start<Running>,
+    /// Then.
+    pub serve: Serve<Running>,
+    /// Instead of an orderly end.
+    pub abandon: Abandon,
+}
+
+/// Why there is no mount, or no longer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum DaemonError {
+    /// It never became usable.
+    NotStarted(String),
+    /// It was, and ended badly.
+    Broken(String),
+}
+
+/// Carries the mount in this process until it ends.
+pub fn in_foreground<Running>(job: Job<Running>) -> Result<(), DaemonError> {
+    let (running, stop) = begin(job.start, &job.abandon).map_err(DaemonError::NotStarted)?;
+    (job.serve)(running, &stop).map_err(DaemonError::Broken)
+}
+
+/// Leaves the mount to a child and returns when it is usable, at most `limit` later. Must be called before this
+/// process has a second thread: only the thread that calls lives on in a child.
+pub fn in_background<Running>(job: Job<Running>, limit: Duration) -> Result<(), DaemonError> {
+    let cannot = |error: io::Error| DaemonError::NotStarted(format!("no daemon can be started: {error}"));
+    let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
+    // SAFETY: there is one thread, as the caller promises, so no lock is held by one that the child lacks.
+    match process::check(unsafe { libc::fork() }).map_err(cannot)? {
+        0 => {
+            drop(ours);
+            std::process::exit(be_child(job, theirs))
+        }
+        child => {
+            drop(theirs);
+            be_parent(Pid(child), ours, limit, &*job.abandon).map_err(DaemonError::NotStarted)
+        }
+    }
+}
+
+fn be_parent(child: Pid, mut socket: UnixStream, limit: Duration, abandon: &dyn Fn()) -> Result<(), String> {
+    let mut said = Vec::new();
+    let heard = socket.set_read_timeout(Some(limit)).and_then(|()| socket.read_to_end(&mut said));
+    match heard {
+        Ok(_) if said == READY => Ok(()),
+        Ok(0) => {
+            let status = process::wait(child);
+            abandon();
+            Err(format!("the daemon ended before the mount was usable ({})", in_words(status)))
+        }
+        Ok(_) => Err(String::from_utf8_lossy(&said).into_owned()),
+        Err(error) => {
+            // Only when it is dead can it mount nothing any more.
+            let killed = process::kill(child);
+            abandon();
+            Err(match error.kind() {
+                ErrorKind::WouldBlock | ErrorKind::TimedOut => not_in_time(limit),
+                _ => format!("the daemon cannot be heard: {error} ({})", in_words(killed)),
+            })
+        }
+    }
+}
+
+fn not_in_time(limit: Duration) -> String {
+    format!(
+        "the mount was not usable within {} s; run it with -f and AKVFS_LOG=debug to see what it waits for",
+        limit.as_secs_f32()
+    )
+}
+
+fn in_words(status: io::Result<ExitStatus>) -> String {
+    status.map_or_else(|error| error.to_string(), |status| status.to_string())
+}
+
+/// The child's whole life; its exit code.
+fn be_child<Running>(job: Job<Running>, socket: UnixStream) -> i32 {
+    let started = process::leave_terminal()
+        .map_err(|error| format!("the daemon cannot leave the terminal: {error}"))
+        .and_then(|()| begin(job.start, &job.abandon));
+    let (running, stop) = match started {
+        Ok(started) => started,
+        Err(line) => {
+            // A parent that is gone has nobody to show the line to.
+            let _ = say(socket, line.as_bytes());
+            return 1;
+        }
+    };
+    if process::close_standard_descriptors().and_then(|()| say(socket, READY)).is_err() {
+        // Nobody waits for this mount any more: leave none behind.
+        stop.request(Reason::Asked);
+    }
+    i32::from((job.serve)(running, &stop).is_err())
+}
+
+fn say(mut socket: UnixStream, words: &[u8]) -> io::Result<()> {
+    socket.write_all(words)
+}
+
+fn begin<Running>(start: Start<Running>, abandon: &Abandon) -> Result<(Running, Stop), String> {
+    process::harden().map_err(|error| format!("the process cannot be protected: {error}"))?;
+    let stop = Stop::default();
+    let abandon = Arc::clone(abandon);
+    stop::end_on_signals(&stop, move || abandon()).map_err(|error| format!("signals cannot be caught: {error}"))?;
+    start().map(|running| (running, stop))
+}

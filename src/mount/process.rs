@@ -1,0 +1,64 @@
+//! What the kernel is told about our own process. Each function is one or two system calls.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::process::ExitStatusExt;
+use std::process::ExitStatus;
+
+/// A child process: not to be confused with other numbers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Pid(pub(super) libc::pid_t);
+
+/// Nobody may read our memory: no core file, no ptrace by the same user; and what we create is ours alone.
+pub fn harden() -> io::Result<()> {
+    let none = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: numbers, and a pointer to a struct that lives through the call.
+    unsafe {
+        libc::umask(0o077);
+        check(libc::prctl(libc::PR_SET_DUMPABLE, 0, 0, 0, 0))?;
+        check(libc::setrlimit(libc::RLIMIT_CORE, &none))?;
+    }
+    Ok(())
+}
+
+/// A session of our own, so that a closing terminal does not reach us, in a directory that nobody wants to unmount.
+pub fn leave_terminal() -> io::Result<()> {
+    // SAFETY: no arguments.
+    check(unsafe { libc::setsid() })?;
+    std::env::set_current_dir("/")
+}
+
+/// Puts `/dev/null` in the place of the three standard descriptors.
+pub fn close_standard_descriptors() -> io::Result<()> {
+    let null = OpenOptions::new().read(true).write(true).open("/dev/null")?;
+    for standard in [libc::STDIN_FILENO, libc::STDOUT_FILENO, libc::STDERR_FILENO] {
+        // SAFETY: both descriptors are open, and nothing in Rust owns the standard ones.
+        check(unsafe { libc::dup2(null.as_raw_fd(), standard) })?;
+    }
+    Ok(())
+}
+
+/// Ends a child at once and takes its status.
+pub fn kill(child: Pid) -> io::Result<ExitStatus> {
+    // SAFETY: numbers; the child has not been waited for, so its number is still its own.
+    check(unsafe { libc::kill(child.0, libc::SIGKILL) })?;
+    wait(child)
+}
+
+/// Takes the status of a child that has ended or is about to.
+pub fn wait(child: Pid) -> io::Result<ExitStatus> {
+    let mut status = 0;
+    loop {
+        // SAFETY: the pointer is to a number that lives through the call.
+        match check(unsafe { libc::waitpid(child.0, &mut status, 0) }) {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(ExitStatus::from_raw(status)),
+        }
+    }
+}
+
+pub(super) fn check(answer: libc::c_int) -> io::Result<libc::c_int> {
+    if answer < 0 { Err(io::Error::last_os_error()) } else { Ok(answer) }
+}

@@ -1,0 +1,173 @@
+//! Taking a mount away: `umount2` where we may, `fusermount3` where we may not.
+
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use super::mountinfo::{self, Mount};
+use crate::clock::Clock;
+
+/// How long a mount may stay in the table after the kernel was told to drop it.
+const GONE: Duration = Duration::from_secs(5);
+/// How often the table is read meanwhile.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// Why a mount is still there. Each is a whole sentence and says what to do.
+#[derive(Debug, thiserror::Error)]
+pub enum UnmountError {
+    /// The path leads nowhere.
+    #[error("cannot unmount {}: {error}", .dir.display())]
+    Path {
+        /// As given.
+        dir: PathBuf,
+        /// Why.
+        error: io::Error,
+    },
+    /// Nothing is mounted there.
+    #[error("{} is not mounted; findmnt -t fuse.akvfs lists the mounts of akvfs", .0.display())]
+    NotMounted(PathBuf),
+    /// Something else is.
+    #[error("{} is a mount of {kind}, not of akvfs; use umount", .dir.display())]
+    NotOurs {
+        /// The mount's place.
+        dir: PathBuf,
+        /// Its type.
+        kind: String,
+    },
+    /// In use.
+    #[error(
+        "cannot unmount {dir}: a file in it is open, or a program works in it; end that program, or detach the mount \
+         now and let it end later: akvfs unmount --lazy {dir}",
+        dir = .0.display()
+    )]
+    Busy(PathBuf),
+    /// A user's way to unmount is not installed.
+    #[error("cannot unmount {}: fusermount3 is missing; install it (apt-get install fuse3) or unmount as root", .0.display())]
+    NoHelper(PathBuf),
+    /// Anything else.
+    #[error("cannot unmount {}: {reason}", .dir.display())]
+    Failed {
+        /// The mount's place.
+        dir: PathBuf,
+        /// What the kernel or the helper said.
+        reason: String,
+    },
+}
+
+/// Unmounts the akvfs at `dir` and returns when it is gone from the mount table. `lazy` detaches it at once, even
+/// while files in it are open; it ends when the last is closed.
+pub fn unmount(dir: &Path, lazy: bool, clock: &dyn Clock) -> Result<(), UnmountError> {
+    let dir = mountinfo::resolve(dir).map_err(|error| UnmountError::Path { dir: dir.to_owned(), error })?;
+    let mount = ours_at(&dir)?;
+    take_away(&dir, lazy)?;
+    wait_until_gone(&mount, clock)
+}
+
+/// Detaches whatever akvfs is mounted at `dir` (as in the mount table) without waiting for anybody. `Ok` when there
+/// is none.
+pub fn detach(dir: &Path) -> Result<(), UnmountError> {
+    match ours_at(dir) {
+        Ok(_) => take_away(dir, true),
+        Err(UnmountError::NotMounted(_) | UnmountError::NotOurs { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+fn ours_at(dir: &Path) -> Result<Mount, UnmountError> {
+    match mountinfo::top_at(dir) {
+        Ok(Some(mount)) if mount.is_akvfs() => Ok(mount),
+        Ok(Some(mount)) => Err(UnmountError::NotOurs { dir: dir.to_owned(), kind: mount.kind }),
+        Ok(None) => Err(UnmountError::NotMounted(dir.to_owned())),
+        Err(error) => Err(UnmountError::Path { dir: dir.to_owned(), error }),
+    }
+}
+
+fn take_away(dir: &Path, lazy: bool) -> Result<(), UnmountError> {
+    match ask_kernel(dir, lazy) {
+        Ok(()) => Ok(()),
+        Err(error) if error.raw_os_error() == Some(libc::EPERM) => ask_helper(dir, lazy),
+        Err(error) if error.raw_os_error() == Some(libc::EBUSY) => Err(UnmountError::Busy(dir.to_owned())),
+        Err(error) => Err(UnmountError::Failed { dir: dir.to_owned(), reason: error.to_string() }),
+    }
+}
+
+fn ask_kernel(dir: &Path, lazy: bool) -> io::Result<()> {
+    let path = CString::new(dir.as_os_str().as_bytes())?;
+    let flags = libc::UMOUNT_NOFOLLOW | if lazy { libc::MNT_DETACH } else { 0 };
+    // SAFETY: the path is a C string that lives through the call.
+    match unsafe { libc::umount2(path.as_ptr(), flags) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+/// `fusermount3` is setuid root and unmounts what its caller has mounted.
+fn ask_helper(dir: &Path, lazy: bool) -> Result<(), UnmountError> {
+    let how = if lazy { "-uz" } else { "-u" };
+    let ran = Command::new("fusermount3")
+        .args([OsStr::new(how), OsStr::new("--"), dir.as_os_str()])
+        .env("LC_ALL", "C")
+        .stdin(Stdio::null())
+        .output();
+    match ran {
+        Ok(output) if output.status.success() => Ok(()),
+        Ok(output) => Err(helper_error(dir, &String::from_utf8_lossy(&output.stderr))),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Err(UnmountError::NoHelper(dir.to_owned())),
+        Err(error) => Err(UnmountError::Failed { dir: dir.to_owned(), reason: format!("fusermount3: {error}") }),
+    }
+}
+
+fn helper_error(dir: &Path, said: &str) -> UnmountError {
+    if said.contains("Device or resource busy") {
+        return UnmountError::Busy(dir.to_owned());
+    }
+    UnmountError::Failed { dir: dir.to_owned(), reason: said.trim().to_owned() }
+}
+
+fn wait_until_gone(mount: &Mount, clock: &dyn Clock) -> Result<(), UnmountError> {
+    let end = clock.moment() + GONE;
+    loop {
+        let failed = |reason| UnmountError::Failed { dir: mount.dir.clone(), reason };
+        let mounts = mountinfo::read().map_err(|error| failed(error.to_string()))?;
+        if mounts.iter().all(|other| other.id != mount.id) {
+            return Ok(());
+        }
+        if clock.moment() >= end {
+            return Err(failed(format!("it is still mounted after {} s", GONE.as_secs())));
+        }
+        clock.sleep(LOOK);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemClock;
+
+    fn refused(dir: &Path) -> String {
+        unmount(dir, false, &*SystemClock::shared()).expect_err("nothing of ours is there").to_string()
+    }
+
+    #[test]
+    fn what_is_not_ours_is_left_alone() {
+        let plain = tempfile::tempdir().unwrap();
+        assert!(refused(plain.path()).contains("is not mounted"));
+        assert!(refused(Path::new("/proc")).contains("is a mount of proc, not of akvfs; use umount"));
+        assert!(refused(&plain.path().join("no")).contains("No such file or directory"));
+        assert!(detach(Path::new("/proc")).is_ok());
+        assert!(mountinfo::top_at(Path::new("/proc")).unwrap().is_some());
+    }
+
+    #[test]
+    fn busy_names_the_way_out() {
+        let busy =
+            helper_error(Path::new("/mnt/v"), "fusermount3: failed to unmount /mnt/v: Device or resource busy\n");
+        assert!(busy.to_string().ends_with("akvfs unmount --lazy /mnt/v"));
+        assert!(busy.to_string().contains("a file in it is open"));
+        let other = helper_error(Path::new("/mnt/v"), "fusermount3: entry for /mnt/v not found in /etc/mtab\n");
+        assert!(other.to_string().ends_with("not found in /etc/mtab"));
+    }
+}

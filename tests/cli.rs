@@ -1,0 +1,172 @@
+//! The command line from outside: exit codes, the one line that says what is wrong, and `docs/options.md`.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+use std::path::Path;
+use std::process::{Command, Output};
+
+use akvfs::mount::options::{Auth, OPTIONS};
+
+fn akvfs(words: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_akvfs")).args(words).output().unwrap()
+}
+
+/// Runs it, expects `code` and one line, and gives that line.
+fn refused(code: i32, words: &[&str]) -> String {
+    let output = akvfs(words);
+    let line = String::from_utf8(output.stderr).unwrap();
+    assert_eq!(output.status.code(), Some(code), "{words:?}: {line}");
+    assert!(output.stdout.is_empty(), "{words:?}");
+    assert!(line.starts_with("akvfs: ") && line.matches('\n').count() == 1 && line.ends_with('\n'), "{line:?}");
+    line
+}
+
+fn told(words: &[&str]) -> String {
+    let output = akvfs(words);
+    assert_eq!(output.status.code(), Some(0), "{words:?}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn help_and_version_are_no_failure() {
+    let help = told(&["--help"]);
+    for command in ["mount", "unmount", "serve"] {
+        assert!(help.contains(command), "{help}");
+    }
+    assert!(told(&["mount", "--help"]).contains("--write-timeout <DURATION>"));
+    assert!(told(&["--version"]).starts_with("akvfs "));
+}
+
+#[test]
+fn wrong_usage_is_1() {
+    for (words, part) in [
+        (&[][..], "no command; see akvfs --help"),
+        (&["mount"], "<SOURCE> <DIR>"),
+        (&["mount", "local:"], "<DIR>"),
+        (&["local:"], "<DIR>"),
+        (&["mount", "local:", "/tmp", "more"], "'more'"),
+        (&["unmount"], "<DIR>"),
+        (&["unmount", "--force", "/tmp"], "'--force'"),
+    ] {
+        let line = refused(1, words);
+        assert!(line.contains(part), "{words:?}: {line}");
+    }
+}
+
+#[test]
+fn a_bad_option_is_1_and_told_what_to_write() {
+    for (words, part) in [
+        (&["-o", "tll=3s"][..], "unknown option tll; did you mean ttl?"),
+        (&["--tll", "3s"], "unknown option tll; did you mean ttl?"),
+        (&["-o", "allow_other"], "unknown option allow_other; akvfs mount --help lists the options"),
+        (&["-o", "ro,ttl=15"], "write 15s for seconds"),
+        (&["--ttl", "15"], "write 15s for seconds"),
+        (&["--max-writes=30"], "write 30/s"),
+        (&["--auth", "kerberos"], "write one of auto, environment"),
+        (&["-o", "ro=1"], "takes no value"),
+    ] {
+        let line = refused(1, &[&["mount", "local:", "/tmp"], words].concat());
+        assert!(line.contains(part), "{words:?}: {line}");
+    }
+}
+
+#[test]
+fn a_secret_in_an_option_is_refused_and_not_repeated() {
+    for word in ["--token=canary", "--client-secret=canary", "-otoken=canary", "-opassword=canary", "-obogus=canary"] {
+        let line = refused(1, &["mount", "local:", "/tmp", word]);
+        assert!(!line.contains("canary"), "{line}");
+    }
+    assert!(refused(1, &["mount", "local:", "/tmp", "--password", "canary"]).contains("AZURE_CLIENT_SECRET"));
+    assert!(!refused(1, &["mount", "https://joe:canary@contoso.vault.azure.net", "/tmp"]).contains("canary"));
+}
+
+#[test]
+fn a_bad_source_is_1() {
+    assert!(refused(1, &["mount", "has_underscore", "/tmp"]).contains("https://NAME.vault.azure.net"));
+    assert!(refused(1, &["mount", "http://vault.example", "/tmp"]).contains("for this machine only"));
+}
+
+#[test]
+fn a_mount_that_fails_is_32_and_names_source_directory_reason_and_remedy() {
+    if !Path::new("/dev/fuse").exists() {
+        eprintln!("SKIPPED: /dev/fuse is missing");
+        return;
+    }
+    let temporary = tempfile::tempdir().unwrap();
+    let missing = temporary.path().join("missing");
+    let missing = missing.to_str().unwrap();
+    for words in [&["mount", "local:", missing][..], &["local:", missing], &["-f", "local:", missing]] {
+        let line = refused(32, words);
+        assert!(line.starts_with(&format!("akvfs: cannot mount local: at {missing}: ")), "{line}");
+    }
+    if point_can_be_tried() {
+        assert!(refused(32, &["mount", "local:", missing]).ends_with(&format!("make it: mkdir -p {missing}\n")));
+        let file = temporary.path().join("file");
+        std::fs::write(&file, "").unwrap();
+        assert!(refused(32, &["mount", "local:", file.to_str().unwrap()]).contains("is not a directory"));
+    }
+}
+
+/// Without the device the line is about the device.
+fn point_can_be_tried() -> bool {
+    akvfs::mount::point::check_device().is_ok()
+}
+
+#[test]
+fn unmounting_what_is_no_mount_is_32() {
+    let temporary = tempfile::tempdir().unwrap();
+    let plain = temporary.path().to_str().unwrap();
+    assert!(refused(32, &["unmount", plain]).contains("is not mounted"));
+    assert!(refused(32, &["umount", plain]).contains("is not mounted"));
+    assert!(refused(32, &["unmount", "--lazy", "/proc"]).contains("is a mount of proc, not of akvfs"));
+    assert!(refused(32, &["unmount", "/no/such/place"]).contains("No such file or directory"));
+}
+
+#[test]
+fn a_bad_log_filter_is_1() {
+    let output = Command::new(env!("CARGO_BIN_EXE_akvfs"))
+        .args(["-f", "local:", "/no/such/place"])
+        .env("AKVFS_LOG", "akvfs=loud")
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("AKVFS_LOG=akvfs=loud"));
+}
+
+/// `docs/options.md` is written from the list: `AKVFS_WRITE_DOCS=1 cargo test --test cli options` does it.
+#[test]
+fn the_options_page_says_what_the_list_says() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/options.md");
+    if std::env::var_os("AKVFS_WRITE_DOCS").is_some() {
+        std::fs::write(&path, options_page()).unwrap();
+    }
+    let page = std::fs::read_to_string(&path).unwrap();
+    assert!(page == options_page(), "docs/options.md is old; AKVFS_WRITE_DOCS=1 cargo test --test cli writes it anew");
+}
+
+fn options_page() -> String {
+    let rows: String = OPTIONS
+        .iter()
+        .map(|entry| {
+            let value = entry.placeholder().map_or_else(String::new, |value| format!("={value}"));
+            let default = entry.default_text().map_or_else(String::new, |text| format!("`{text}`"));
+            format!("| `{}{value}` | `--{}` | {default} | {} |\n", entry.name, entry.flag(), entry.help)
+        })
+        .collect();
+    let ways = Auth::WORDS.map(|(word, _)| format!("`{word}`")).join(", ");
+    format!(
+        "# Options of a mount\n\n\
+         Every option is a word of `-o` and a long flag of `akvfs mount`; `_` and `-` are the same. They are read in \
+         the order in which they\nstand, lists and flags alike, and of two that differ the last wins.\n\n\
+         | `-o` | flag | default | |\n|---|---|---|---|\n{rows}\n\
+         - DURATION has a unit: `500ms`, `15s`, `5min`, `1h 30min`, `2days`. A bare number is refused.\n\
+         - RATE is a number a second: `400/s`.\n\
+         - FILE is a path; one with a comma in it goes into the flag, since commas part the words of `-o`.\n\
+         - WAY is one of {ways}.\n\n\
+         Words of fstab that mean nothing here (`defaults`, `noauto`, `nofail`, `_netdev`, `user`, `x-…` and their \
+         like) are accepted and\nchange nothing; `nodev`, `nosuid` and `noexec` always hold. Any other word is an \
+         error that names the nearest option.\n\n\
+         Secrets are never accepted as options, since every user of a machine can see a command line: `token=`, \
+         `password=`,\n`client_secret=` and their like are refused by name.\n"
+    )
+}

@@ -28,6 +28,10 @@ mod state;
 mod write;
 mod xattr;
 
+pub use open::OpenFlags;
+pub use rename::RenameMode;
+pub use write::Change;
+
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 

@@ -29,7 +29,10 @@ impl SecretFs {
             Node::Secrets => {}
             Node::Dir(_) if name == VERSIONS => return Err(FsError::plain(libc::EEXIST)),
             _ => {
-                return Err(FsError::refused(libc::EPERM, "directories are made in secrets/ only, one for each secret"));
+                return Err(FsError::refused(
+                    libc::EPERM,
+                    "directories are made in secrets/ only, one for each secret",
+                ));
             }
         }
         let secret = SecretName::parse(name).map_err(|error| match error {

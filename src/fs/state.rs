@@ -166,11 +166,6 @@ impl State {
         self.bounces.insert((thread, name.clone()), Bounce { draft: None, shown, until: now + BOUNCE_LIMIT });
     }
 
-    /// Whether this thread was sent back and may come.
-    pub fn is_bounced(&self, thread: u32, name: &SecretName, now: Moment) -> bool {
-        self.bounces.get(&(thread, name.clone())).is_some_and(|bounce| bounce.until > now)
-    }
-
     fn drop_late_bounces(&mut self, now: Moment) {
         let late: Vec<_> =
             self.bounces.iter().filter(|(_, bounce)| bounce.until <= now).map(|(key, _)| key.clone()).collect();
@@ -228,6 +223,6 @@ impl State {
 
     /// Inodes, drafts, handles.
     pub fn held(&self) -> (usize, usize, usize) {
-        (self.tree.len(), self.drafts.len(), self.handles.len())
+        (self.tree.count(), self.drafts.len(), self.handles.len())
     }
 }

@@ -204,7 +204,7 @@ impl Tree {
     }
 
     /// How many inodes there are, for the tests that watch for leaks.
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.inodes.len()
     }
 }
@@ -250,7 +250,7 @@ mod tests {
     fn what_the_kernel_forgets_goes_and_directories_keep_their_number() {
         let mut tree = Tree::default();
         let (value, dir) = (tree.value(&name("n"), None), tree.intern(&Node::Dir(name("n"))));
-        let before = tree.len();
+        let before = tree.count();
         tree.looked_up(value);
         tree.looked_up(value);
         tree.looked_up(dir);
@@ -260,6 +260,6 @@ mod tests {
         tree.forget(dir, 1);
         assert_eq!(tree.node(value), None);
         assert_eq!(tree.intern(&Node::Dir(name("N"))), dir);
-        assert_eq!(tree.len(), before - 1);
+        assert_eq!(tree.count(), before - 1);
     }
 }

@@ -233,6 +233,11 @@ impl SecretFs {
         }
     }
 
+    /// Whether closing this handle may have to wait for the vault.
+    pub fn may_save_at_release(&self, handle: u64) -> bool {
+        self.draft_of(handle).is_some()
+    }
+
     /// The last descriptor of an open is closed. What was not saved yet is saved now; nobody hears the verdict.
     pub fn release(&self, handle: u64) -> FsResult<()> {
         let removed = self.state().handles.remove(&handle);

@@ -1,1 +1,85 @@
-//! The kernel side.
+//! The kernel side: the only floor that knows FUSE. It translates and does nothing else.
+//!
+//! - [`adapter`]: each request becomes one call of [`crate::fs::SecretFs`], each answer one reply.
+//! - [`pool`]: threads for what may have to wait; the event loops never do.
+//! - [`notify`]: the one thread that tells the kernel what to drop.
+
+pub mod adapter;
+pub mod notify;
+pub mod pool;
+
+use std::io;
+use std::mem::ManuallyDrop;
+use std::path::Path;
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use fuser::{Config, MountOption, Session, SessionACL};
+
+use crate::clock::Clock;
+use crate::fs::SecretFs;
+
+use adapter::Adapter;
+use notify::Announcer;
+
+/// Event loops: enough that answers from memory do not queue behind each other on a small machine.
+const EVENT_LOOPS: usize = 4;
+
+/// How long callers can be kept.
+#[derive(Clone, Copy, Debug)]
+pub struct Limits {
+    /// A read, from call to errno.
+    pub read: Duration,
+    /// A change, from call to errno.
+    pub change: Duration,
+}
+
+/// A filesystem that the kernel sends requests to.
+pub struct Serving {
+    loops: JoinHandle<io::Result<()>>,
+}
+
+impl Serving {
+    /// Mounts `fs` at `dir` under the name `source`, with INIT done when this returns.
+    pub fn start(
+        fs: Arc<SecretFs>,
+        announcer: &Arc<Announcer>,
+        dir: &Path,
+        source: &str,
+        limits: Limits,
+        clock: Arc<dyn Clock>,
+    ) -> io::Result<Self> {
+        let mut config = Config::default();
+        config.mount_options = mount_options(source, fs.options().read_only);
+        config.acl = SessionACL::Owner;
+        config.n_threads = Some(EVENT_LOOPS);
+        let session = Session::new(Adapter::new(fs, limits, clock), dir, &config)?;
+        // Never dropped: its drop unmounts whatever is at `dir` by then, even when the mount is gone already
+        // (fuser 0.18, FUSE.md 1). Whoever mounted here unmounts, by name.
+        let session = ManuallyDrop::new(session.spawn()?);
+        announcer.start(session.notifier())?;
+        // SAFETY: `session` is not dropped and not used again, so the handle is moved out of it once.
+        let loops = unsafe { std::ptr::read(&session.guard) };
+        Ok(Self { loops })
+    }
+
+    /// Waits until the kernel has ended the connection: the filesystem is unmounted, or nobody answers any more.
+    pub fn join(self) -> io::Result<()> {
+        self.loops.join().map_err(|_| io::Error::other("an event loop panicked"))?
+    }
+}
+
+fn mount_options(source: &str, read_only: bool) -> Vec<MountOption> {
+    vec![
+        MountOption::FSName(source.to_owned()),
+        // `MountOption::Subtype` does nothing without libfuse (measured).
+        MountOption::CUSTOM("subtype=akvfs".to_owned()),
+        MountOption::DefaultPermissions,
+        MountOption::NoDev,
+        MountOption::NoSuid,
+        MountOption::NoExec,
+        MountOption::NoAtime,
+        if read_only { MountOption::RO } else { MountOption::RW },
+    ]
+}

@@ -3,7 +3,7 @@
 //! `DIR/ca.pem` is what clients trust; it stays over restarts, its key (`DIR/ca.key`, mode 0600) too. The authority
 //! can vouch for nothing but this machine: its certificate is limited to localhost and the loopback addresses.
 //! Certificates of the server live in memory and are made anew at each start. Every name under `localhost` gets one
-//! of its own, because OpenSSL and Node.js do not take the wildcard `*.localhost`.
+//! of its own, because OpenSSL, Node.js and webpki do not take the wildcard `*.localhost`.
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
@@ -36,7 +36,7 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// TLS for a server whose authority lives in `dir`; `now` dates the certificates.
 pub fn configure(dir: &Path, now: OffsetDateTime) -> Result<ServerConfig, Failure> {
     let issuer = load_or_create(dir, now)?;
-    let default = issue(&issuer, &["localhost", "*.localhost", "akv.localhost"], now)?;
+    let default = issue(&issuer, &["localhost"], now)?;
     let resolver = Certificates { issuer, now, default: Arc::new(default), named: Mutex::default() };
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions()?;

@@ -1,0 +1,12 @@
+//! The local vault over real HTTP: what PROTOCOL.md says of the service, sentence by sentence.
+
+mod backups;
+mod bodies;
+mod disk;
+mod faults;
+mod http;
+mod paging;
+mod refusals;
+mod states;
+mod support;
+mod tls;

@@ -18,6 +18,9 @@ use super::{Call, SecretFs};
 /// How many drafts a mount holds; a leak guard, far above what editors need.
 const MAX_DRAFTS: usize = 4096;
 
+/// How often an ending mount looks whether all saves are done.
+const SETTLE_POLL: std::time::Duration = std::time::Duration::from_millis(10);
+
 /// What setattr(2) and its kin ask for.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Change {
@@ -230,6 +233,17 @@ impl SecretFs {
         match self.draft_of(handle) {
             Some(id) => self.save(id, call.wait),
             None => Ok(()),
+        }
+    }
+
+    /// Saves under way are waited for: an end of the mount must not cut them off.
+    pub fn settle(&self, wait: crate::store::Wait) {
+        while !wait.remaining(&*self.clock).is_zero() {
+            let saving = self.state().drafts.values().any(|draft| draft.saving.try_lock().is_err());
+            if !saving {
+                return;
+            }
+            self.clock.sleep(SETTLE_POLL);
         }
     }
 

@@ -1,29 +1,226 @@
 //! The wiring: the only place that knows all the floors.
 
-use std::path::Path;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread;
+use std::time::Duration;
 
-use super::options::MountOptions;
+use zeroize::Zeroizing;
+
+use crate::cache::{CacheOptions, CachedStore};
+use crate::clock::{Clock, SystemClock};
+use crate::fs::processes::ProcFs;
+use crate::fs::{FsOptions, SecretFs};
+use crate::fuse::notify::Announcer;
+use crate::fuse::{Limits, Serving};
+use crate::local::{ServeError, ServeOptions, Server};
+use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
+use crate::vault::{AuthKind, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
+
+use super::options::{Auth, MountOptions};
 use super::source::Source;
-use super::stop::Stop;
+use super::stop::{Reason, Stop};
+use super::unmount;
+
+/// How often it is looked whether an unlinked value's delay is over.
+const REMOVAL_TICK: Duration = Duration::from_millis(100);
+/// How long an end that was asked for waits for the vault (DESIGN 5: five seconds altogether).
+const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 
 /// A mount that is usable.
-#[derive(Debug)]
-pub struct Session;
+pub struct Session {
+    fs: Arc<SecretFs>,
+    serving: Serving,
+    clock: Arc<dyn Clock>,
+    dir: PathBuf,
+    /// Ends the thread that sends delayed removals.
+    ending: Arc<AtomicBool>,
+    /// The embedded vault. It ends last.
+    _server: Option<Server>,
+}
 
 /// Why a mount is not usable, or ended badly: a reason and a remedy.
 #[derive(Debug, thiserror::Error)]
-#[error("{0}")]
-pub struct MountError(String);
+pub enum MountError {
+    /// The embedded vault does not start.
+    #[error("the embedded vault does not start: {0}")]
+    Local(#[from] ServeError),
+    /// There is no client.
+    #[error("{0}")]
+    Client(String),
+    /// The vault's first answer was no.
+    #[error("{error}{}", remedy(.error.kind))]
+    Vault {
+        /// What it said.
+        error: StoreError,
+    },
+    /// The kernel does not mount.
+    #[error("{0}")]
+    Kernel(String),
+}
 
-/// Mounts `source` at `dir`; returns when the vault has given its first answer.
-pub fn start(_source: &Source, _dir: &Path, _options: &MountOptions) -> Result<Session, MountError> {
-    Err(MountError("mounting is not built in".to_owned()))
+fn remedy(kind: ErrorKind) -> String {
+    match crate::fs::errno::remedy(kind) {
+        "" => String::new(),
+        remedy => format!("; {remedy}"),
+    }
+}
+
+/// Mounts `source` at `dir`; returns when the vault has given its first answer and the kernel its first request.
+pub fn start(source: &Source, dir: &Path, options: &MountOptions) -> Result<Session, MountError> {
+    let clock = SystemClock::shared();
+    let (client, server) = connect(source, options, &clock)?;
+    check_answers(&client, Wait::at_most(&*clock, options.timeout))?;
+    let cache_options = CacheOptions { ttl: options.ttl, ..CacheOptions::default() };
+    let store = Arc::new(CachedStore::new(Arc::new(client), cache_options, clock.clone()));
+    let announcer = Arc::new(Announcer::default());
+    let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options));
+    let fs = Arc::new(fs);
+    let limits = Limits { read: options.timeout, change: options.write_timeout };
+    let serving = Serving::start(fs.clone(), &announcer, dir, &source.to_string(), limits, clock.clone())
+        .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
+    let ending = Arc::new(AtomicBool::new(false));
+    start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(|error| MountError::Kernel(error.to_string()))?;
+    tracing::info!("mounted {source} at {}", dir.display());
+    Ok(Session { fs, serving, clock, dir: dir.to_owned(), ending, _server: server })
+}
+
+fn connect(
+    source: &Source,
+    options: &MountOptions,
+    clock: &Arc<dyn Clock>,
+) -> Result<(SecretClient, Option<Server>), MountError> {
+    let client = |url: &str, tokens: Arc<dyn TokenSource>, verify: bool| {
+        let options = ClientOptions {
+            ca_file: options.ca_file.clone(),
+            verify_challenge_resource: verify,
+            max_requests: options.max_requests,
+            max_writes: options.max_writes,
+            time_limit: options.write_timeout,
+            ..ClientOptions::default()
+        };
+        let client = SecretClient::new(url, tokens, options, clock.clone());
+        client.map_err(|error| MountError::Client(error.to_string()))
+    };
+    match source {
+        Source::Local { path } => {
+            let token = random_token()?;
+            let tokens = Arc::new(StaticToken::new(token.to_string()));
+            let serve = ServeOptions { store: path.clone(), token: Some(token), ..ServeOptions::default() };
+            let server = Server::start(serve, clock.clone())?;
+            Ok((client(server.url(), tokens, false)?, Some(server)))
+        }
+        Source::Loopback { url } if matches!(options.auth, Auth::Auto | Auth::Local) => {
+            // A token of the user's own identity is nothing for a vault that anybody on this machine may run.
+            Ok((client(url, Arc::new(StaticToken::new("local".to_owned())), false)?, None))
+        }
+        Source::Loopback { url } | Source::Azure { url } => {
+            let tokens = azure_tokens(auth_kind(options.auth)?, None, clock.clone())
+                .map_err(|error| MountError::Client(error.to_string()))?;
+            Ok((client(url, tokens, true)?, None))
+        }
+    }
+}
+
+fn auth_kind(auth: Auth) -> Result<AuthKind, MountError> {
+    Ok(match auth {
+        Auth::Auto => AuthKind::Auto,
+        Auth::Environment => AuthKind::Environment,
+        Auth::Workload => AuthKind::Workload,
+        Auth::Managed => AuthKind::ManagedIdentity,
+        Auth::AzCli => AuthKind::AzureCli,
+        Auth::Azd => AuthKind::AzureDeveloperCli,
+        Auth::Local => {
+            let why = "auth=local is for a vault that akvfs serve runs on this machine; leave it out";
+            return Err(MountError::Client(why.to_owned()));
+        }
+    })
+}
+
+/// What keeps other users of this machine out of the embedded vault.
+fn random_token() -> Result<Zeroizing<String>, MountError> {
+    let mut bytes = Zeroizing::new([0_u8; 32]);
+    getrandom::fill(&mut *bytes).map_err(|error| MountError::Client(format!("no random numbers: {error}")))?;
+    Ok(Zeroizing::new(bytes.iter().map(|byte| format!("{byte:02x}")).collect()))
+}
+
+/// One authenticated answer. A vault that lets this identity in but does not let it list is usable.
+fn check_answers(client: &SecretClient, wait: Wait) -> Result<(), MountError> {
+    match client.list(None, wait) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind == ErrorKind::Forbidden => Ok(()),
+        Err(error) => Err(MountError::Vault { error }),
+    }
+}
+
+fn fs_options(options: &MountOptions) -> FsOptions {
+    // SAFETY: both calls have no arguments and cannot fail.
+    let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+    FsOptions {
+        read_only: options.read_only,
+        allow_purge: options.allow_purge,
+        purge_after: options.purge_after,
+        delete_delay: options.delete_delay,
+        uid,
+        gid,
+        write_timeout: options.write_timeout,
+        ..FsOptions::default()
+    }
+}
+
+fn cannot_mount(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::PermissionDenied => {
+            format!(
+                "the kernel does not let this user mount ({error}); run it as root, or install fuse3 (apt-get install fuse3)"
+            )
+        }
+        io::ErrorKind::NotFound => format!("{error}; is fusermount3 installed (apt-get install fuse3)?"),
+        _ => error.to_string(),
+    }
+}
+
+fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBool>) -> io::Result<()> {
+    let tick = move || {
+        while !ending.load(Ordering::Relaxed) {
+            clock.sleep(REMOVAL_TICK);
+            fs.send_due_removals();
+        }
+    };
+    thread::Builder::new().name("akvfs-removals".into()).spawn(tick).map(drop)
 }
 
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        stop.wait();
-        Ok(())
+        let unmounted = stop.clone();
+        let serving = self.serving;
+        let join = move || {
+            let ended = serving.join();
+            unmounted.request(Reason::Unmounted);
+            ended
+        };
+        let loops = thread::Builder::new()
+            .name("akvfs-session".into())
+            .spawn(join)
+            .map_err(|error| MountError::Kernel(error.to_string()))?;
+        let reason = stop.wait();
+        self.ending.store(true, Ordering::Relaxed);
+        // A refusal is in the log; there is nothing else to do about it now.
+        let _ = self.fs.send_removals(Wait::at_most(&*self.clock, SETTLE_LIMIT));
+        match reason {
+            Reason::Unmounted => match loops.join() {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(error)) => Err(MountError::Kernel(format!("the mount broke: {error}"))),
+                Err(_) => Err(MountError::Kernel("the mount broke inside".to_owned())),
+            },
+            Reason::Asked => {
+                let detached = unmount::detach(&self.dir).map_err(|error| MountError::Kernel(error.to_string()));
+                self.fs.settle(Wait::at_most(&*self.clock, SETTLE_LIMIT));
+                detached
+            }
+        }
     }
 }

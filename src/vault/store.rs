@@ -126,6 +126,9 @@ impl SecretStore for SecretClient {
     fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
         self.page(Operation::ListDeleted, None, Target::AllDeleted, from, wait, wire::deleted_page)
     }
+
+    /// A client remembers nothing that a read relies on.
+    fn expire(&self, _name: Option<&SecretName>) {}
 }
 
 impl SecretClient {

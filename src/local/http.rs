@@ -2,6 +2,7 @@
 //!
 //! What waits for the disk runs on the runtime's blocking threads.
 
+use std::future::poll_fn;
 use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -9,10 +10,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use axum::body::{Body, Bytes, to_bytes};
+use axum::body::{Body, Bytes};
 use axum::http::request::Parts;
 use axum::http::{self, HeaderName, Response, StatusCode, header};
-use hyper::body::{Frame, Incoming, SizeHint};
+use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use zeroize::Zeroizing;
 
 use super::challenge::Access;
@@ -80,10 +81,10 @@ impl Exchanges {
         }
         let (head, body) = incoming.into_parts();
         let mut request = read_head(self.scheme, peer, &head);
-        match tokio::time::timeout(BODY_TIMEOUT, to_bytes(Body::new(body), body_limit(&request))).await {
-            Ok(Ok(bytes)) => request.body = Zeroizing::new(bytes.into()),
-            Ok(Err(_)) => return Ok(respond(routes::too_large(&request))),
-            Err(_) => return Err(HungUp),
+        match tokio::time::timeout(BODY_TIMEOUT, read_body(body, body_limit(&request))).await {
+            Ok(Ok(Some(bytes))) => request.body = bytes,
+            Ok(Ok(None)) => return Ok(respond(routes::too_large(&request))),
+            Ok(Err(_)) | Err(_) => return Err(HungUp),
         }
         match routes::admit(&self.access, &request) {
             Ok(admitted) => self.answer(admitted, request).await,
@@ -156,6 +157,24 @@ fn read_head(scheme: &'static str, peer: IpAddr, head: &Parts) -> Request {
 fn body_limit(request: &Request) -> usize {
     let restores = request.authorization.is_some() && request.path.ends_with("/restore");
     if restores { MAX_RESTORE_BODY } else { MAX_BODY }
+}
+
+/// The body; `None` if it is longer than `limit`. The rest of it is read all the same: a client that is cut off while
+/// it sends may never see the answer.
+async fn read_body(mut body: Incoming, limit: usize) -> Result<Option<Zeroizing<Vec<u8>>>, hyper::Error> {
+    let expected = usize::try_from(body.size_hint().lower()).unwrap_or(limit);
+    let mut bytes = Zeroizing::new(Vec::with_capacity(expected.min(limit)));
+    let mut length = 0;
+    while let Some(frame) = poll_fn(|context| Pin::new(&mut body).poll_frame(context)).await {
+        let data = frame?.into_data().unwrap_or_default();
+        length += data.len();
+        match length {
+            _ if length <= limit => bytes.extend_from_slice(&data),
+            _ if length <= MAX_RESTORE_BODY => {}
+            _ => break,
+        }
+    }
+    Ok((length <= limit).then_some(bytes))
 }
 
 fn respond(reply: Reply) -> Response<Body> {

@@ -3,8 +3,8 @@
 //! A request falls through these files, each of which knows only the ones below it:
 //!
 //! ```text
-//! server (sockets, tls, faults) -> routes (request -> reply; request, challenge, wire) -> vault (one lock, one log)
-//!        -> operations (decide) -> model (state)          vault -> store, stored, blob (disk and backups)
+//! server (sockets, tls) -> http (one exchange, faults) -> routes (request -> reply; request, challenge, wire) -> vault (one lock, one log)
+//!        -> operations (decide) -> model (state);   vault -> store, stored, blob (disk and backups)
 //! ```
 //!
 //! It knows nothing of the client in `vault`, of files or of caches, and shares no JSON code with the client: the
@@ -16,6 +16,7 @@ mod blob;
 mod challenge;
 mod errors;
 mod faults;
+mod http;
 mod model;
 mod operations;
 mod options;

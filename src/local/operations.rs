@@ -188,9 +188,10 @@ pub fn purge(vault: &Vault, name: &SecretName, now: Now) -> Decision {
     if vault.policy().purge_protected() {
         return Err(Refusal::PurgeProtected);
     }
-    let name = secret.head.name.clone();
-    let hold = Change::Hold(name.clone(), Now(now.0 + vault.policy().delay_ms));
-    Ok((current(secret, &name)?, vec![Change::Remove(name), hold]))
+    let (snapshot, name) = (current(secret, name)?, secret.head.name.clone());
+    let until = Now(now.0 + vault.policy().delay_ms);
+    let hold = (until > now).then(|| Change::Hold(name.clone(), until));
+    Ok((snapshot, std::iter::once(Change::Remove(name)).chain(hold).collect()))
 }
 
 /// The secret that a backup takes: all versions, enabled or not.

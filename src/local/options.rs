@@ -107,7 +107,7 @@ impl Policy {
 }
 
 /// How a local vault is set up.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ServeOptions {
     /// Where it listens; port 0 takes any free one.
     pub listen: SocketAddr,
@@ -127,6 +127,18 @@ pub struct ServeOptions {
     pub retention_days: Option<u32>,
     /// Whether purging is refused.
     pub purge_protection: bool,
+}
+
+impl fmt::Debug for ServeOptions {
+    /// All but the token.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = out.debug_struct("ServeOptions");
+        out.field("listen", &self.listen).field("store", &self.store).field("tls", &self.tls);
+        out.field("token", &self.token.as_ref().map(|_| "REDACTED"));
+        out.field("soft_delete_delay", &self.soft_delete_delay).field("latency", &self.latency);
+        out.field("recovery_level", &self.recovery_level).field("retention_days", &self.retention_days);
+        out.field("purge_protection", &self.purge_protection).finish()
+    }
 }
 
 impl Default for ServeOptions {
@@ -244,6 +256,13 @@ mod tests {
             assert_eq!(level.to_string(), word);
         }
         assert!("Forever".parse::<Level>().is_err());
+    }
+
+    #[test]
+    fn the_token_never_prints() {
+        let token = Some(Zeroizing::new("hunter2".to_owned()));
+        let printed = format!("{:?}", ServeOptions { token, ..ServeOptions::default() });
+        assert!(printed.contains("REDACTED") && !printed.contains("hunter2"), "{printed}");
     }
 
     #[test]

@@ -15,8 +15,7 @@ use super::wire::{self, Frame, Show};
 /// The newest build of the service that was recorded; clients may log it.
 const SERVICE_VERSION: &str = "1.9.3449.1";
 
-/// What goes back.
-#[derive(Debug)]
+/// What goes back. It prints nowhere, for its body may be a value.
 pub struct Reply {
     /// HTTP status.
     pub status: u16,

@@ -3,7 +3,7 @@
 //! Knows records and tables; not what they mean. The file holds values and the backup key in the clear, so it is
 //! made readable by its owner alone.
 
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 
@@ -90,9 +90,13 @@ impl Store {
     }
 }
 
-/// Makes the file if it is not there; redb takes an empty one for new.
+/// Makes the file if it is not there (redb takes an empty one for new), and its name durable.
 fn make_private(path: &Path) -> Result<(), std::io::Error> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path).map(drop)
+    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    match path.parent() {
+        Some(dir) if dir != Path::new("") => File::open(dir)?.sync_all(),
+        _ => File::open(".")?.sync_all(),
+    }
 }
 
 /// Makes the tables, checks the layout, and gives the key: all in one commit, so that no file is half prepared.

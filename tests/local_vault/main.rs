@@ -2,6 +2,7 @@
 
 mod backups;
 mod bodies;
+mod command;
 mod disk;
 mod faults;
 mod http;

@@ -53,8 +53,8 @@ pub(crate) use clauses;
 
 /// Runs every clause on a fresh store; the names of those that were not kept.
 pub fn broken_clauses(clauses: &[Clause], make: &dyn Fn() -> Subject) -> Vec<&'static str> {
-    let kept = |clause: &&Clause| catch_unwind(AssertUnwindSafe(|| (clause.check)(&make()))).is_err();
-    clauses.iter().filter(kept).map(|clause| clause.name).collect()
+    let breaks = |clause: &&Clause| catch_unwind(AssertUnwindSafe(|| (clause.check)(&make()))).is_err();
+    clauses.iter().filter(breaks).map(|clause| clause.name).collect()
 }
 
 /// The kind of failure of what must fail.

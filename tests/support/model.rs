@@ -184,7 +184,7 @@ impl SecretStore for ModelStore {
     }
 }
 
-/// An error as the service would give it: status and code by `PROTOCOL.md` section 6.
+/// An error as the service would give it, with its status and code.
 fn refusal(operation: Operation, name: Option<&SecretName>, kind: ErrorKind) -> StoreError {
     let message = format!("the model answers {kind:?}");
     let mut error = StoreError::local(operation, name, kind, message);

@@ -1,0 +1,27 @@
+//! What several tests share: a clock that is moved by hand and a vault in memory. Knows nothing of files, caches or
+//! HTTP. A test takes it in with `mod support;`.
+
+#![allow(dead_code, unused_imports, reason = "each test takes in all of this and uses what it needs")]
+
+mod clock;
+mod entry;
+mod model;
+mod switches;
+mod vault;
+
+use akvfs::secret::{SecretName, SecretValue};
+
+pub use clock::ManualClock;
+pub use entry::VAULT_URL;
+pub use model::ModelStore;
+pub use vault::Settings;
+
+/// The name `text`, which must be legal.
+pub fn name(text: &str) -> SecretName {
+    SecretName::parse(text).expect("a test uses legal names")
+}
+
+/// The value `text`.
+pub fn value(text: &str) -> SecretValue {
+    SecretValue::new(text.to_owned())
+}

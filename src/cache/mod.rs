@@ -180,27 +180,17 @@ fn whole<T>(items: Vec<T>) -> Page<T> {
 
 impl SecretStore for CachedStore {
     fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
-        if let Some(known) = self.state().get(name, version, self.clock.moment()) {
-            return known;
-        }
-        match wait {
-            Wait::No => Err(StoreError::not_in_memory(Operation::Get)),
-            Wait::Until(_) => self.fetch(name, version, wait),
-        }
+        let known = self.state().get(name, version, self.clock.moment());
+        remembered(Operation::Get, wait, known, || self.fetch(name, version, wait))
     }
 
     fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
-        if let Some(known) = self.state().find(name, self.clock.moment()) {
-            return known;
-        }
-        if wait == Wait::No {
-            return Err(StoreError::not_in_memory(Operation::Find));
-        }
-        match self.fetch(name, None, wait) {
+        let known = self.state().find(name, self.clock.moment());
+        remembered(Operation::Find, wait, known, || match self.fetch(name, None, wait) {
             Ok(secret) => Ok(self.state().found(secret.properties, self.clock.moment())),
             Err(error) if error.kind == ErrorKind::Disabled => Ok(self.state().found_disabled(name)),
             Err(error) => Err(StoreError { operation: Operation::Find, ..error }),
-        }
+        })
     }
 
     fn set(

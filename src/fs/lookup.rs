@@ -97,7 +97,8 @@ impl SecretFs {
     }
 
     fn lookup_in_secret(&self, call: &Call, secret: &SecretName, name: &str) -> FsResult<Entry> {
-        if let Some(id) = self.state().scratch(secret, name) {
+        let scratch = self.state().scratch(secret, name);
+        if let Some(id) = scratch {
             return self.draft_entry(id);
         }
         let home = self.home(call, secret)?;

@@ -79,7 +79,8 @@ impl SecretFs {
     }
 
     fn unlink_in_secret(&self, call: &Call, secret: &SecretName, name: &str, process: Process) -> FsResult<()> {
-        if let Some(id) = self.state().scratch(secret, name) {
+        let scratch = self.state().scratch(secret, name);
+        if let Some(id) = scratch {
             self.unlink_draft(id);
             return Ok(());
         }

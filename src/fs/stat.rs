@@ -38,7 +38,8 @@ impl SecretFs {
 
     fn getattr_value(&self, call: &Call, ino: Ino, secret: &SecretName) -> FsResult<Stat> {
         let found = self.store.find(secret, Wait::No).ok();
-        if let Some(bound) = self.state().tree.bound(ino).cloned() {
+        let bound_to = self.state().tree.bound(ino).cloned();
+        if let Some(bound) = bound_to {
             return Ok(self.bound_stat(ino, &bound, found.as_ref()));
         }
         match self.store.get(secret, None, call.wait) {

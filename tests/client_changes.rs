@@ -120,6 +120,13 @@ fn what_certainly_did_not_happen_is_sent_again_without_a_look() {
 }
 
 #[test]
+fn a_first_request_that_is_lost_held_nothing_and_is_sent_again_at_once() {
+    let server = Server::play(vec![Act::HangUp, Act::Silence, challenge(), bundle(VERSION, "new", 0)]);
+    assert!(set(&server, "new").is_ok());
+    assert_eq!(server.asked(), ["PUT /secrets/db"; 4]);
+}
+
+#[test]
 fn a_lost_delete_is_looked_for_among_the_deleted() {
     let deleted = || reply(200, r#"{"recoveryId":"https://v/deletedsecrets/db","id":"https://v/secrets/db"}"#);
     let server = Server::vault(vec![Act::HangUp, not_found(), not_found(), deleted()]);

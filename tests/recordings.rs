@@ -10,7 +10,8 @@ use std::time::SystemTime;
 use akvfs::secret::{BackupBlob, DeletedSecret, SecretProperties, Timestamp};
 use akvfs::store::{ErrorKind, Operation};
 use akvfs::vault::answer::Question;
-use akvfs::vault::{Reply, wire};
+use akvfs::vault::challenge::{self, Asked, Challenge};
+use akvfs::vault::{Reply, Vault, wire};
 use serde_json::{Map, Value, json};
 
 /// What was counted, for the last line of the output.
@@ -156,7 +157,19 @@ impl<'a> Exchange<'a> {
         Err(format!("{}: {} became {}", self.op, Value::from(expected), Value::from(found.clone())))
     }
 
+    /// Where the header was kept, it asks for what all public vaults ask for, in the tenant that it names.
+    fn check_challenge(&self) -> Result<(), String> {
+        let Some(header) = self.reply.header("www-authenticate") else { return Ok(()) };
+        let tenant = header.split('"').nth(1).and_then(|authority| authority.rsplit('/').next()).map(str::to_owned);
+        let expected = Challenge { scope: "https://vault.azure.net/.default".to_owned(), tenant };
+        let asked = challenge::read(&self.reply, &Vault::parse("contoso").expect("a vault"), true);
+        if asked == Asked::Token(expected) { Ok(()) } else { Err(format!("{header} became {asked:?}")) }
+    }
+
     fn check_failure(&self) -> Result<String, String> {
+        if self.reply.status == 401 {
+            self.check_challenge()?;
+        }
         let error = self.question().read(&self.reply, wire::nothing).expect_err("a failure");
         let said = |pointer: &str| self.body.pointer(pointer).and_then(Value::as_str);
         let (code, inner) = (said("/error/code"), said("/error/innererror/code"));

@@ -16,7 +16,7 @@ mod address;
 pub mod answer;
 mod auth;
 mod calls;
-mod challenge;
+pub mod challenge;
 mod doubt;
 mod errors;
 mod http;

@@ -3,7 +3,7 @@
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpListener;
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -57,14 +57,29 @@ pub struct Server {
 impl Server {
     /// Plays `script`, then hangs up on everybody.
     pub fn play(script: Vec<Act>) -> Self {
+        Self::start(script, None)
+    }
+
+    /// The same over TLS.
+    pub fn play_tls(script: Vec<Act>, identity: &Identity) -> Self {
+        Self::start(script, Some(identity.config()))
+    }
+
+    fn start(script: Vec<Act>, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let (script, seen) = (Arc::new(Mutex::new(VecDeque::from(script))), Arc::default());
         let server = Self { port, script: script.clone(), seen: Arc::clone(&seen) };
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, seen) = (script.clone(), seen.clone());
-                std::thread::spawn(move || serve(stream, &script, &seen));
+                let (script, seen, tls) = (script.clone(), seen.clone(), tls.clone());
+                std::thread::spawn(move || match tls {
+                    None => serve(stream, &script, &seen),
+                    Some(tls) => {
+                        let session = rustls::ServerConnection::new(tls).expect("a good configuration");
+                        serve(rustls::StreamOwned::new(session, stream), &script, &seen);
+                    }
+                });
             }
         });
         server
@@ -115,11 +130,33 @@ impl Server {
     }
 }
 
+/// A certificate of `localhost` that nobody knows, and its key.
+pub struct Identity(rcgen::CertifiedKey<rcgen::KeyPair>);
+
+impl Identity {
+    pub fn new() -> Self {
+        let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+        Self(rcgen::generate_simple_self_signed(names).expect("a certificate"))
+    }
+
+    pub fn pem(&self) -> String {
+        self.0.cert.pem()
+    }
+
+    fn config(&self) -> Arc<rustls::ServerConfig> {
+        let key = rustls::pki_types::PrivatePkcs8KeyDer::from(self.0.signing_key.serialize_der());
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let builder = rustls::ServerConfig::builder_with_provider(provider).with_safe_default_protocol_versions();
+        let builder = builder.expect("usual versions").with_no_client_auth();
+        Arc::new(builder.with_single_cert(vec![self.0.cert.der().clone()], key.into()).expect("its own key"))
+    }
+}
+
 pub fn client(url: &str, options: ClientOptions) -> Result<SecretClient, akvfs::vault::ClientError> {
     SecretClient::new(url, Arc::new(StaticToken::new(TOKEN.into())), options, clock())
 }
 
-fn serve(stream: TcpStream, script: &Mutex<VecDeque<Act>>, seen: &Mutex<Vec<Seen>>) {
+fn serve<S: Read + Write>(stream: S, script: &Mutex<VecDeque<Act>>, seen: &Mutex<Vec<Seen>>) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
         seen.lock().expect("no panic").push(request);
@@ -131,14 +168,14 @@ fn serve(stream: TcpStream, script: &Mutex<VecDeque<Act>>, seen: &Mutex<Vec<Seen
 }
 
 /// Whether the connection goes on.
-fn perform(act: Act, stream: &mut TcpStream) -> bool {
+fn perform(act: Act, stream: &mut (impl Read + Write)) -> bool {
     match act {
         Act::Reply(status, headers, body) => {
             let mut head = format!("HTTP/1.1 {status} X\r\nDate: {DATE}\r\nContent-Length: {}\r\n", body.len());
             for (name, value) in headers {
                 head += &format!("{name}: {value}\r\n");
             }
-            stream.write_all(format!("{head}\r\n{body}").as_bytes()).is_ok()
+            stream.write_all(format!("{head}\r\n{body}").as_bytes()).and_then(|()| stream.flush()).is_ok()
         }
         Act::HangUp => false,
         Act::Drip => {
@@ -160,7 +197,7 @@ fn perform(act: Act, stream: &mut TcpStream) -> bool {
     }
 }
 
-fn read_request(reader: &mut BufReader<TcpStream>) -> Option<Seen> {
+fn read_request(reader: &mut BufReader<impl Read>) -> Option<Seen> {
     let mut lines = Vec::new();
     loop {
         let mut line = String::new();

@@ -3,9 +3,12 @@
 
 mod client_support;
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
+
 use akvfs::secret::{BackupBlob, SecretAttributes, Tags, Timestamp, Version};
 use akvfs::store::{Continuation, ErrorKind, SecretStore, Wait};
-use akvfs::vault::{ClientError, ClientOptions};
+use akvfs::vault::{AuthError, ClientError, ClientOptions, SecretClient, Token, TokenSource};
 use client_support::*;
 
 #[test]
@@ -146,6 +149,46 @@ fn a_challenge_that_changed_is_taken_over_and_a_refused_token_ends_it() {
     let server = Server::vault(vec![challenge()]);
     assert_eq!(kind(server.client().get_secret(&db(), None)), ErrorKind::Authentication);
     server.is_done();
+}
+
+/// Gives `token-1`, and after each refusal the next.
+#[derive(Default)]
+struct Numbered {
+    refused: AtomicUsize,
+    asked: Mutex<Vec<String>>,
+}
+
+impl TokenSource for Numbered {
+    fn token(&self, scope: &str, tenant: Option<&str>, _wait: Wait) -> Result<Token, AuthError> {
+        self.asked.lock().expect("no panic").push(format!("{scope} {}", tenant.unwrap_or("none")));
+        Ok(Token::new(format!("token-{}", self.refused.load(Ordering::SeqCst) + 1)))
+    }
+
+    fn forget(&self, _scope: &str, _tenant: Option<&str>, _refused: &Token) {
+        self.refused.fetch_add(1, Ordering::SeqCst);
+    }
+}
+
+#[test]
+fn a_token_that_is_refused_is_replaced_once() {
+    let claims =
+        || reply_with(401, "WWW-Authenticate", r#"Bearer realm="", error="insufficient_claims", claims="eyJh""#);
+    for refusal in [challenge, claims] {
+        let server =
+            Server::vault(vec![bundle(VERSION, "x", 0), refusal(), bundle(VERSION, "x", 0), refusal(), refusal()]);
+        let tokens = Arc::new(Numbered::default());
+        let options = ClientOptions { verify_challenge_resource: false, ..ClientOptions::default() };
+        let client = SecretClient::new(&server.url(), tokens.clone(), options, clock()).expect("loopback");
+        client.get_secret(&db(), None).expect("got");
+        client.get_secret(&db(), None).expect("an expired token costs a round trip and no error");
+        assert_eq!(kind(client.get_secret(&db(), None)), ErrorKind::Authentication, "never a loop");
+        let used: Vec<_> = server.seen().iter().map(|seen| seen.header("authorization").map(str::to_owned)).collect();
+        let bearer = |number| Some(format!("Bearer token-{number}"));
+        assert_eq!(used, [None, bearer(1), bearer(1), bearer(2), bearer(2), bearer(3)]);
+        let asked = tokens.asked.lock().expect("no panic");
+        assert!(asked.iter().all(|asked| asked == "https://vault.azure.net/.default tenant"), "{asked:?}");
+        server.is_done();
+    }
 }
 
 #[test]

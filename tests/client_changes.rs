@@ -2,8 +2,11 @@
 
 mod client_support;
 
+use std::sync::{Arc, Mutex};
+
 use akvfs::secret::{BackupBlob, SecretAttributes, SecretProperties, Timestamp, Version};
 use akvfs::store::{ErrorKind, SecretStore, StoreError};
+use akvfs::vault::ClientOptions;
 use client_support::*;
 
 fn set(server: &Server, text: &str) -> Result<SecretProperties, StoreError> {
@@ -174,4 +177,47 @@ fn a_lost_update_is_looked_at_and_a_lost_restore_cannot_happen_twice() {
     let blob = BackupBlob::new(vec![1]);
     assert_eq!(kind(server.client().restore(&blob, within(10_000))), ErrorKind::Exists);
     server.is_done();
+}
+
+/// A vault of one secret that stores, or not, and answers, or not.
+fn careless_vault(stored: Arc<Mutex<Vec<String>>>) -> Server {
+    let mut changes = 0;
+    let version = |number: usize| format!("{number:032x}");
+    Server::decide(move |request| {
+        if request.header("authorization").is_none() {
+            return challenge();
+        }
+        let mut stored = stored.lock().expect("no panic");
+        if request.line.starts_with("PUT") {
+            changes += 1;
+            let (stores, answer) = match changes % 5 {
+                1 => (true, reply(503, "")),
+                2 => (true, Act::HangUp),
+                3 => (false, Act::Reply(429, vec![("retry-after-ms".into(), "1".into())], String::new())),
+                4 => (false, Act::HangUp),
+                _ => (true, reply(200, "{")),
+            };
+            if stores {
+                stored.push(request.body.split('"').nth(3).expect("a value").to_owned());
+            }
+            return answer;
+        }
+        match stored.last() {
+            Some(value) => bundle(&version(stored.len()), value, 0),
+            None => not_found(),
+        }
+    })
+}
+
+#[test]
+fn five_hundred_sets_with_lost_replies_are_five_hundred_versions() {
+    let stored = Arc::default();
+    let server = careless_vault(Arc::clone(&stored));
+    let options = ClientOptions { max_writes: 10_000, max_requests: 10_000, ..ClientOptions::default() };
+    let client = server.client_with(options);
+    let wanted: Vec<String> = (0..500).map(|number| format!("value-{}", number / 2)).collect();
+    for text in &wanted {
+        client.set(&db(), &value(text), &SecretAttributes::default(), within(20_000)).expect("stored once");
+    }
+    assert_eq!(*stored.lock().expect("no panic"), wanted);
 }

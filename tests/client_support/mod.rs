@@ -47,7 +47,9 @@ impl Seen {
     }
 }
 
-/// Listens on loopback until dropped.
+type Decide = Box<dyn FnMut(&Seen) -> Act + Send>;
+
+/// Listens on loopback until the process ends.
 pub struct Server {
     pub port: u16,
     script: Arc<Mutex<VecDeque<Act>>>,
@@ -57,27 +59,34 @@ pub struct Server {
 impl Server {
     /// Plays `script`, then hangs up on everybody.
     pub fn play(script: Vec<Act>) -> Self {
-        Self::start(script, None)
+        Self::start(script, None, None)
+    }
+
+    /// Does with each request what `decide` says.
+    pub fn decide(decide: impl FnMut(&Seen) -> Act + Send + 'static) -> Self {
+        Self::start(Vec::new(), None, Some(Box::new(decide)))
     }
 
     /// The same over TLS.
     pub fn play_tls(script: Vec<Act>, identity: &Identity) -> Self {
-        Self::start(script, Some(identity.config()))
+        Self::start(script, Some(identity.config()), None)
     }
 
-    fn start(script: Vec<Act>, tls: Option<Arc<rustls::ServerConfig>>) -> Self {
+    fn start(script: Vec<Act>, tls: Option<Arc<rustls::ServerConfig>>, decide: Option<Decide>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let (script, seen) = (Arc::new(Mutex::new(VecDeque::from(script))), Arc::default());
         let server = Self { port, script: script.clone(), seen: Arc::clone(&seen) };
+        let next = move |_: &Seen| script.lock().expect("no panic").pop_front().unwrap_or(Act::HangUp);
+        let decide = Arc::new(Mutex::new(decide.unwrap_or_else(|| Box::new(next))));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
-                let (script, seen, tls) = (script.clone(), seen.clone(), tls.clone());
+                let (decide, seen, tls) = (decide.clone(), seen.clone(), tls.clone());
                 std::thread::spawn(move || match tls {
-                    None => serve(stream, &script, &seen),
+                    None => serve(stream, &decide, &seen),
                     Some(tls) => {
                         let session = rustls::ServerConnection::new(tls).expect("a good configuration");
-                        serve(rustls::StreamOwned::new(session, stream), &script, &seen);
+                        serve(rustls::StreamOwned::new(session, stream), &decide, &seen);
                     }
                 });
             }
@@ -156,11 +165,11 @@ pub fn client(url: &str, options: ClientOptions) -> Result<SecretClient, akvfs::
     SecretClient::new(url, Arc::new(StaticToken::new(TOKEN.into())), options, clock())
 }
 
-fn serve<S: Read + Write>(stream: S, script: &Mutex<VecDeque<Act>>, seen: &Mutex<Vec<Seen>>) {
+fn serve<S: Read + Write>(stream: S, decide: &Mutex<Decide>, seen: &Mutex<Vec<Seen>>) {
     let mut reader = BufReader::new(stream);
     while let Some(request) = read_request(&mut reader) {
+        let act = (decide.lock().expect("no panic"))(&request);
         seen.lock().expect("no panic").push(request);
-        let act = script.lock().expect("no panic").pop_front().unwrap_or(Act::HangUp);
         if !perform(act, reader.get_mut()) {
             return;
         }

@@ -124,9 +124,9 @@ fn what_certainly_did_not_happen_is_sent_again_without_a_look() {
 
 #[test]
 fn a_first_request_that_is_lost_held_nothing_and_is_sent_again_at_once() {
-    let server = Server::play(vec![Act::HangUp, Act::Silence, challenge(), bundle(VERSION, "new", 0)]);
+    let server = Server::play(vec![Act::HangUp, Act::Silence, reply(503, ""), challenge(), bundle(VERSION, "new", 0)]);
     assert!(set(&server, "new").is_ok());
-    assert_eq!(server.asked(), ["PUT /secrets/db"; 4]);
+    assert_eq!(server.asked(), ["PUT /secrets/db"; 5]);
 }
 
 #[test]

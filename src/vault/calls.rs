@@ -136,7 +136,8 @@ impl Link {
 
     fn try_of(&self, change: bool, tries: u32, wait: Wait) -> Try {
         let remaining = wait.remaining(&*self.clock);
-        Try { outcome: Outcome::Hopeless, change, tries, remaining, retry_after: None, dice: dice() }
+        let max_tries = self.options.max_tries;
+        Try { outcome: Outcome::Hopeless, change, tries, max_tries, remaining, retry_after: None, dice: dice() }
     }
 }
 

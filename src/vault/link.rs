@@ -116,6 +116,10 @@ impl Link {
             let message = "the vault accepted a change without its body and without a token";
             return Err(Failed::hopeless(ErrorKind::Broken, message));
         }
+        if call.change && matches!(reply.status, 408 | 500..) {
+            let message = format!("the vault answered {} before anything was sent", reply.status);
+            return Err(Failed { outcome: Outcome::Unsent, kind: ErrorKind::Broken, message });
+        }
         Ok(Knock::Answered(reply))
     }
 

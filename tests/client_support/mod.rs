@@ -130,7 +130,7 @@ impl Server {
     }
 
     pub fn client(&self) -> SecretClient {
-        self.client_with(ClientOptions { try_timeout: Duration::from_millis(400), ..ClientOptions::default() })
+        self.client_with(ClientOptions { try_timeout: Duration::from_secs(1), ..ClientOptions::default() })
     }
 
     pub fn client_with(&self, options: ClientOptions) -> SecretClient {

@@ -9,7 +9,7 @@
 //! and its answer comes back as a plain [`Reply`] that [`answer`] and [`wire`] read.
 //!
 //! What it promises: a token goes to nobody but the vault, and is asked for only when the vault's challenge names a
-//! domain that the vault belongs to; a change is carried out once, also when its answer is lost ([`doubt`]); every
+//! domain that the vault belongs to; a change is carried out once, also when its answer is lost (`doubt`); every
 //! call ends in its time; no value, token or body gets into an error or a log.
 
 mod address;

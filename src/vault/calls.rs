@@ -117,17 +117,15 @@ impl Link {
         }
     }
 
-    fn one_try<T>(&self, call: &Call<'_>, wait: Wait, read: Reader<T>) -> Result<T, Miss> {
-        let reply = self.attempt(call, wait).map_err(|failed| Miss {
-            outcome: failed.outcome,
-            error: unanswered(call, failed),
-            retry_after: None,
+    fn one_try<T>(&self, call: &Call<'_>, wait: Wait, read: Reader<T>) -> Result<T, Box<Miss>> {
+        let reply = self.attempt(call, wait).map_err(|failed| {
+            let (outcome, error) = (failed.outcome, unanswered(call, failed));
+            Box::new(Miss { outcome, error, retry_after: None })
         })?;
         let question = self.question(call);
-        question.read(&reply, read).map_err(|error| Miss {
-            outcome: outcome(&reply, error.kind),
-            error,
-            retry_after: question.retry_after(&reply),
+        question.read(&reply, read).map_err(|error| {
+            let (outcome, retry_after) = (outcome(&reply, error.kind), question.retry_after(&reply));
+            Box::new(Miss { outcome, error, retry_after })
         })
     }
 
@@ -138,7 +136,8 @@ impl Link {
 
     fn try_of(&self, change: bool, tries: u32, wait: Wait) -> Try {
         let remaining = wait.remaining(&*self.clock);
-        Try { outcome: Outcome::Hopeless, change, tries, remaining, retry_after: None, dice: dice() }
+        let max_tries = self.options.max_tries;
+        Try { outcome: Outcome::Hopeless, change, tries, max_tries, remaining, retry_after: None, dice: dice() }
     }
 }
 

@@ -8,7 +8,7 @@ use super::reply::Reply;
 
 /// A checked challenge: the only way to a token.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Challenge {
+pub struct Challenge {
     /// What to ask the identity service for: `https://vault.azure.net/.default`.
     pub scope: String,
     /// The tenant that the vault belongs to.
@@ -17,7 +17,7 @@ pub(super) struct Challenge {
 
 /// What a 401 turned out to be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Asked {
+pub enum Asked {
     /// A token of this scope and tenant.
     Token(Challenge),
     /// A new token for what is already known: the old one was revoked (continuous access evaluation).
@@ -29,7 +29,7 @@ pub(super) enum Asked {
 }
 
 /// Reads the challenge of `reply`. With `verify` its resource must be a parent domain of `vault`.
-pub(super) fn read(reply: &Reply, vault: &Vault, verify: bool) -> Asked {
+pub fn read(reply: &Reply, vault: &Vault, verify: bool) -> Asked {
     let mut asked = Asked::Nothing;
     for header in reply.headers_called("www-authenticate") {
         for scheme in schemes(header).iter().filter(|scheme| scheme.is("bearer")) {

@@ -75,6 +75,7 @@ impl SecretClient {
                 None => self.newest(name, wait)?,
                 Some(version) => self.listed(name, version, wait)?,
             },
+            Err(error) if error.kind == ErrorKind::NotFound => None,
             Err(error) => return Err(error),
         };
         Ok(match found {

@@ -24,7 +24,7 @@ use super::options::{ClientOptions, Proxy};
 use super::reply::Reply;
 
 /// Header lines of one answer; the service sends 17.
-const MAX_HEADERS: usize = 100;
+const MAX_HEADERS: usize = 64;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
 

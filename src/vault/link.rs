@@ -116,6 +116,10 @@ impl Link {
             let message = "the vault accepted a change without its body and without a token";
             return Err(Failed::hopeless(ErrorKind::Broken, message));
         }
+        if call.change && matches!(reply.status, 408 | 500..) {
+            let message = format!("the vault answered {} before anything was sent", reply.status);
+            return Err(Failed { outcome: Outcome::Unsent, kind: ErrorKind::Broken, message });
+        }
         Ok(Knock::Answered(reply))
     }
 
@@ -241,5 +245,35 @@ impl From<NoReply> for Failed {
             Trouble::NotOurs => (Outcome::Hopeless, ErrorKind::Foreign),
         };
         Self { outcome, kind, message }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::vault::auth::StaticToken;
+    use crate::vault::test_clock::TestClock;
+
+    fn link() -> Link {
+        let vault = Vault::parse("contoso").expect("a name");
+        let tokens = Arc::new(StaticToken::new("t".to_owned()));
+        Link::new(vault, tokens, ClientOptions::default(), Arc::new(TestClock::default())).expect("no file needed")
+    }
+
+    fn unauthorized(resource: &str) -> Reply {
+        let value = format!(r#"Bearer authorization="https://login.example/t", resource="{resource}""#);
+        Reply { status: 401, headers: vec![("WWW-Authenticate".to_owned(), value)], body: Vec::new().into() }
+    }
+
+    #[test]
+    fn a_challenge_that_fails_its_check_leaves_no_state() {
+        let link = link();
+        let refused = link.challenged(&unauthorized("https://evil.example")).expect_err("foreign");
+        assert_eq!((refused.kind, link.known()), (ErrorKind::Foreign, None));
+        let good = link.challenged(&unauthorized("https://vault.azure.net")).expect("the vault's own");
+        assert_eq!(link.known(), Some(good.clone()));
+        let token = Token::new("t".to_owned());
+        assert!(link.refused(&unauthorized("https://evil.example"), good.clone(), &token).is_err());
+        assert_eq!(link.known(), Some(good), "what was known before still is");
     }
 }

@@ -9,14 +9,14 @@
 //! and its answer comes back as a plain [`Reply`] that [`answer`] and [`wire`] read.
 //!
 //! What it promises: a token goes to nobody but the vault, and is asked for only when the vault's challenge names a
-//! domain that the vault belongs to; a change is carried out once, also when its answer is lost ([`doubt`]); every
+//! domain that the vault belongs to; a change is carried out once, also when its answer is lost (`doubt`); every
 //! call ends in its time; no value, token or body gets into an error or a log.
 
 mod address;
 pub mod answer;
 mod auth;
 mod calls;
-mod challenge;
+pub mod challenge;
 mod doubt;
 mod errors;
 mod http;
@@ -51,7 +51,7 @@ use crate::clock::Clock;
 use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
 };
-use crate::store::{SecretStore as _, StoreError, Wait};
+use crate::store::{Operation, SecretStore as _, StoreError, Wait};
 
 /// A client of one vault. Cheap to clone; clones share connections, token and limits.
 ///
@@ -148,19 +148,19 @@ impl SecretClient {
     /// All secrets, without values or versions.
     pub fn list_properties_of_secrets(&self) -> Pager<SecretProperties> {
         let client = self.clone();
-        Pager::new(move |from| client.list(from, client.default_wait()))
+        Pager::new(Operation::List, move |from| client.list(from, client.default_wait()))
     }
 
     /// All versions of a secret, without values; none if there is no such secret.
     pub fn list_properties_of_secret_versions(&self, name: &SecretName) -> Pager<SecretProperties> {
         let (client, name) = (self.clone(), name.clone());
-        Pager::new(move |from| client.list_versions(&name, from, client.default_wait()))
+        Pager::new(Operation::ListVersions, move |from| client.list_versions(&name, from, client.default_wait()))
     }
 
     /// All deleted secrets.
     pub fn list_deleted_secrets(&self) -> Pager<DeletedSecret> {
         let client = self.clone();
-        Pager::new(move |from| client.list_deleted(from, client.default_wait()))
+        Pager::new(Operation::ListDeleted, move |from| client.list_deleted(from, client.default_wait()))
     }
 
     /// Destroys a deleted secret for good.
@@ -181,7 +181,7 @@ impl SecretClient {
     /// The versions of `name` one by one, all within one limit.
     fn versions_within(&self, name: &SecretName, wait: Wait) -> Pager<SecretProperties> {
         let (client, name) = (self.clone(), name.clone());
-        Pager::new(move |from| client.list_versions(&name, from, wait))
+        Pager::new(Operation::ListVersions, move |from| client.list_versions(&name, from, wait))
     }
 
     fn default_wait(&self) -> Wait {

@@ -19,6 +19,9 @@ pub struct ClientOptions {
     pub max_requests: u32,
     /// Changes a second, and at most as many at once. 30: the service takes 300 new versions in 10 s.
     pub max_writes: u32,
+    /// Tries of a request that meets failures of the network or the vault. 4: with 5 s each, more would not fit.
+    /// Throttling and a deletion under way are waited for as long as the call may take.
+    pub max_tries: u32,
     /// The limit of one try, from its first byte to the last of the answer's body. 5 s.
     pub try_timeout: Duration,
     /// The limit for a connection, within [`try_timeout`](Self::try_timeout). 3 s.
@@ -45,6 +48,7 @@ impl Default for ClientOptions {
             verify_challenge_resource: true,
             max_requests: 400,
             max_writes: 30,
+            max_tries: 4,
             try_timeout: Duration::from_secs(5),
             connect_timeout: Duration::from_secs(3),
             time_limit: Duration::from_secs(30),

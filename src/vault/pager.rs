@@ -2,14 +2,16 @@
 //! comes from.
 
 use std::collections::HashSet;
+use std::collections::hash_map::DefaultHasher;
+use std::hash::{Hash, Hasher};
 
-use crate::store::{Continuation, Page, StoreError};
+use crate::store::{Continuation, ErrorKind, Operation, Page, StoreError};
 
 type Fetch<T> = Box<dyn FnMut(Option<&Continuation>) -> Result<Page<T>, StoreError> + Send>;
 
-/// Pages that a listing may have; the service's are of 25, so this is ten million items. A server that goes on
-/// for ever ends here.
-const MAX_PAGES: usize = 400_000;
+/// Pages that a listing may have; the service's are of 25, so this is a million items. A server that goes on for
+/// ever ends here.
+const MAX_PAGES: usize = 40_000;
 
 /// The items of a listing. Ends with the last one or behind the first error.
 pub struct Pager<T> {
@@ -19,9 +21,10 @@ pub struct Pager<T> {
 
 impl<T> Pager<T> {
     pub(super) fn new(
+        operation: Operation,
         fetch: impl FnMut(Option<&Continuation>) -> Result<Page<T>, StoreError> + Send + 'static,
     ) -> Self {
-        let pages = Pages { fetch: Box::new(fetch), next: Some(None), followed: HashSet::new() };
+        let pages = Pages { operation, fetch: Box::new(fetch), next: Some(None), followed: HashSet::new() };
         Self { pages, items: Vec::new().into_iter() }
     }
 
@@ -49,10 +52,29 @@ impl<T> Iterator for Pager<T> {
 
 /// The pages of a listing. Ends with the last one or behind the first error.
 pub struct Pages<T> {
+    operation: Operation,
     fetch: Fetch<T>,
     /// Where the next page starts; `None` when there is none.
     next: Option<Option<Continuation>>,
-    followed: HashSet<String>,
+    /// The hashes of what was followed, which is smaller than the links.
+    followed: HashSet<u64>,
+}
+
+impl<T> Pages<T> {
+    /// Whether `from` may still be followed. A listing that is cut short must not look complete, so if not, that is
+    /// an error.
+    fn follow(&mut self, from: &Continuation) -> Result<(), StoreError> {
+        let mut hasher = DefaultHasher::new();
+        from.0.hash(&mut hasher);
+        let why = if !self.followed.insert(hasher.finish()) {
+            "the listing leads back to itself"
+        } else if self.followed.len() > MAX_PAGES {
+            "the listing does not end"
+        } else {
+            return Ok(());
+        };
+        Err(StoreError::local(self.operation, None, ErrorKind::Broken, why))
+    }
 }
 
 impl<T> Iterator for Pages<T> {
@@ -60,14 +82,12 @@ impl<T> Iterator for Pages<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let from = self.next.take()?;
+        if let Some(Err(error)) = from.as_ref().map(|from| self.follow(from)) {
+            return Some(Err(error));
+        }
         let fetched = (self.fetch)(from.as_ref());
-        if let Ok(Page { next: Some(next), .. }) = &fetched
-            && self.followed.len() < MAX_PAGES
-            && self.followed.insert(next.0.clone())
-        {
+        if let Ok(Page { next: Some(next), .. }) = &fetched {
             self.next = Some(Some(next.clone()));
-        } else if let Ok(Page { next: Some(_), .. }) = &fetched {
-            tracing::warn!("a listing that leads back to itself was ended");
         }
         Some(fetched)
     }
@@ -92,16 +112,17 @@ mod tests {
 
     #[test]
     fn items_come_across_short_and_empty_pages() {
-        let items: Vec<u32> = Pager::new(three_pages).map(|item| item.expect("no error")).collect();
+        let items: Vec<u32> = Pager::new(Operation::List, three_pages).map(|item| item.expect("no error")).collect();
         assert_eq!(items, [1, 2, 3]);
     }
 
     #[test]
     fn pages_can_be_taken_up_again() {
-        let mut pages = Pager::new(three_pages).by_page(None);
+        let mut pages = Pager::new(Operation::List, three_pages).by_page(None);
         assert!(pages.next().expect("a page").expect("no error").items.is_empty());
         let next = pages.next().expect("a page").expect("no error").next;
-        let rest: Vec<_> = Pager::new(three_pages).by_page(next).map(|page| page.expect("no error").items).collect();
+        let rest: Vec<_> =
+            Pager::new(Operation::List, three_pages).by_page(next).map(|page| page.expect("no error").items).collect();
         assert_eq!(rest, [vec![3]]);
     }
 
@@ -110,17 +131,25 @@ mod tests {
         let fail = |_: Option<&Continuation>| -> Result<Page<u32>, StoreError> {
             Err(StoreError::local(Operation::List, None, ErrorKind::Broken, "x"))
         };
-        let mut items = Pager::new(fail);
+        let mut items = Pager::new(Operation::List, fail);
         assert!(items.next().expect("an item").is_err());
         assert!(items.next().is_none());
     }
 
     #[test]
-    fn a_listing_that_leads_back_to_itself_ends() {
+    fn a_listing_that_leads_back_to_itself_or_nowhere_is_an_error() {
         let circle = |from: Option<&Continuation>| match from.map(|from| from.0.as_str()) {
             Some("b") => page(&[2], Some("c")),
             _ => page(&[1], Some("b")),
         };
-        assert_eq!(Pager::new(circle).count(), 3);
+        let items: Vec<_> = Pager::new(Operation::List, circle).collect();
+        assert_eq!(items.len(), 4);
+        assert!(items[3].is_err());
+        let mut number = 0;
+        let endless = move |_: Option<&Continuation>| {
+            number += 1;
+            page(&[], Some(&number.to_string()))
+        };
+        assert_eq!(Pager::new(Operation::List, endless).filter(Result::is_err).count(), 1);
     }
 }

@@ -32,6 +32,9 @@ pub(super) struct Try {
     pub change: bool,
     /// How many tries there were, this one included.
     pub tries: u32,
+    /// How many there may be of a request that meets failures. Waiting for throttling and for a deletion under way is
+    /// bounded by the time alone.
+    pub max_tries: u32,
     /// What is left of the operation's time.
     pub remaining: Duration,
     /// What the vault asked us to wait.
@@ -51,9 +54,6 @@ pub(super) enum Decision {
     Look,
 }
 
-/// Tries of a request that meets failures (RELIABILITY: with 5 s a try, more would not fit). Waiting for throttling
-/// and for a deletion under way is bounded by the time limit alone.
-const MAX_TRIES: u32 = 4;
 /// The first delay's upper end after a failure, as in Microsoft's clients.
 const FAILURE: Duration = Duration::from_millis(200);
 /// The same after throttling: Key Vault's guidance is to wait 1, 2, 4, 8, 16 s.
@@ -79,7 +79,7 @@ pub(super) fn decide(this: &Try) -> Decision {
 }
 
 fn again_unless_tired(this: &Try) -> Decision {
-    if this.tries < MAX_TRIES { again(this, FAILURE) } else { Decision::GiveUp }
+    if this.tries < this.max_tries { again(this, FAILURE) } else { Decision::GiveUp }
 }
 
 /// Full jitter: anything from nothing to a window that doubles with every try.
@@ -95,7 +95,15 @@ mod tests {
     use Outcome::*;
 
     fn try_of(outcome: Outcome, change: bool) -> Try {
-        Try { outcome, change, tries: 1, remaining: Duration::from_secs(15), retry_after: None, dice: 0.5 }
+        Try {
+            outcome,
+            change,
+            tries: 1,
+            max_tries: 4,
+            remaining: Duration::from_secs(15),
+            retry_after: None,
+            dice: 0.5,
+        }
     }
 
     fn after(milliseconds: u64) -> Decision {

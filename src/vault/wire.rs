@@ -23,6 +23,9 @@ use crate::secret::{
 /// Deeper than any answer of the service (3) and far from any stack's end.
 const MAX_DEPTH: usize = 16;
 
+/// Items of a page; the service sends at most 25.
+const MAX_ITEMS: usize = 1_000;
+
 /// The alphabet of backups: base64url; the service writes no padding.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
     &URL_SAFE,
@@ -159,6 +162,9 @@ fn page_of<T>(body: &[u8], read: fn(Bundle) -> Result<T, WireError>) -> Result<W
     let Listing { value, next_link } = parse(body)?;
     let bundles = value.unwrap_or_default(); // early builds wrote null for an empty page
     let count = bundles.len();
+    if count > MAX_ITEMS {
+        return Err(WireError::Member("number of items"));
+    }
     let items: Vec<T> = bundles.into_iter().filter_map(|bundle| read(bundle).ok()).collect();
     let dropped = count - items.len();
     Ok(WirePage { items, dropped, next_link: next_link.filter(|link| !link.is_empty()) })

@@ -75,6 +75,8 @@ fn pages_may_be_empty_and_leave_out_what_names_no_secret() {
     let page = page(body.as_bytes()).expect("parses");
     assert_eq!((page.items.len(), page.dropped), (1, 3));
     assert_eq!(page.next_link.as_deref(), Some("https://v/secrets?x"));
+    let crowd = format!(r#"{{"value":[{}{{}}]}}"#, "{},".repeat(1_000));
+    assert_eq!(super::page(crowd.as_bytes()).err(), Some(WireError::Member("number of items")));
 }
 
 #[test]

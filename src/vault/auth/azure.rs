@@ -269,6 +269,7 @@ fn in_short(error: &azure_core::Error) -> String {
         }
         cause = error.source();
     }
+    let text = text.split("To troubleshoot, visit").next().unwrap_or_default(); // a link to pages about other clients
     let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
     line.chars().filter(|letter| !letter.is_control()).take(MAX_MESSAGE).collect()
 }

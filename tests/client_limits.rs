@@ -1,0 +1,127 @@
+//! Limits: of time, of size, of patience, against servers that know none.
+
+mod client_support;
+
+use std::time::{Duration, Instant};
+
+use akvfs::secret::SecretAttributes;
+use akvfs::store::{ErrorKind, SecretStore};
+use akvfs::vault::ClientOptions;
+use client_support::*;
+
+#[test]
+fn a_read_is_retried_and_then_says_what_failed() {
+    for failure in [408, 500, 502, 503, 504] {
+        let server = Server::vault(vec![reply(failure, ""), Act::HangUp, bundle(VERSION, "x", 0)]);
+        assert_eq!(server.client().get_secret(&db(), None).expect("got").value.expose(), "x", "{failure}");
+        server.is_done();
+    }
+    let server = Server::vault((0..4).map(|_| reply(503, "")).collect());
+    assert_eq!(kind(server.client().get_secret(&db(), None)), ErrorKind::Broken);
+    server.is_done();
+    let server = Server::vault(vec![reply(501, "")]);
+    assert_eq!(kind(server.client().get_secret(&db(), None)), ErrorKind::Broken);
+    server.is_done();
+}
+
+#[test]
+fn retry_after_is_obeyed_where_it_fits_and_remembered_where_it_does_not() {
+    let wish = |wish: &str| Act::Reply(429, vec![("Retry-After".into(), wish.into())], String::new());
+    let server = Server::vault(vec![wish("1"), bundle(VERSION, "x", 0)]);
+    let started = Instant::now();
+    server.client().get(&db(), None, within(5_000)).expect("got");
+    assert!(started.elapsed() >= Duration::from_secs(1), "{:?}", started.elapsed());
+
+    let server = Server::vault(vec![wish("60")]);
+    let client = server.client();
+    let started = Instant::now();
+    let error = client.get(&db(), None, within(5_000)).expect_err("throttled");
+    assert_eq!(error.kind, ErrorKind::Throttled { retry_after: Some(Duration::from_secs(60)) });
+    let ErrorKind::Throttled { retry_after: Some(left) } = kind(client.get(&db(), None, within(5_000))) else {
+        panic!("it knocked again")
+    };
+    assert!(left > Duration::from_secs(50), "{left:?}");
+    assert!(started.elapsed() < Duration::from_secs(4), "it slept");
+    server.is_done();
+}
+
+#[test]
+fn slow_bytes_end_with_the_limit_of_a_try_and_of_the_call() {
+    for act in [|| Act::Drip, || Act::Silence] {
+        let server = Server::vault((0..9).map(|_| act()).collect());
+        let client =
+            server.client_with(ClientOptions { try_timeout: Duration::from_millis(300), ..ClientOptions::default() });
+        let started = Instant::now();
+        assert_eq!(kind(client.get(&db(), None, within(1_000))), ErrorKind::TimedOut);
+        assert!(started.elapsed() < Duration::from_millis(2_500), "{:?}", started.elapsed());
+        assert!(server.asked().len() >= 3, "a try ends before the call does: {:?}", server.asked());
+    }
+}
+
+#[test]
+fn bodies_beyond_their_limit_are_not_read() {
+    let long = |bytes: usize| Act::Reply(200, Vec::new(), " ".repeat(bytes));
+    for act in [long(256 * 1024 + 1), Act::Flood(300 * 1024), Act::Flood(50 * 1024 * 1024)] {
+        let server = Server::vault(vec![act]);
+        let error = server.client().get_secret(&db(), None).expect_err("too large");
+        assert_eq!(error.kind, ErrorKind::Broken);
+        assert!(error.to_string().contains("more than 262144 bytes"), "{error}");
+    }
+    let server = Server::vault(vec![long(2 * 1024 * 1024 + 1)]);
+    assert_eq!(kind(server.client().list(None, within(5_000))), ErrorKind::Broken);
+    let largest = "x".repeat(25_600);
+    let server = Server::vault(vec![bundle(VERSION, &largest, 0)]);
+    assert_eq!(server.client().get_secret(&db(), None).expect("fits").value.len(), 25_600);
+}
+
+#[test]
+fn headers_beyond_their_number_are_no_answer() {
+    let headers = (0..80).map(|number| (format!("x-{number}"), "y".to_owned())).collect();
+    let server = Server::vault(vec![Act::Reply(200, headers, String::new()), bundle(VERSION, "x", 0)]);
+    assert!(server.client().get_secret(&db(), None).is_ok(), "the next try got one");
+}
+
+#[test]
+fn our_own_limit_holds_requests_back_and_refuses_what_would_be_too_late() {
+    let server = Server::vault((0..40).map(|_| bundle(VERSION, "x", 0)).collect());
+    let client = server.client_with(ClientOptions { max_writes: 4, ..ClientOptions::default() });
+    let started = Instant::now();
+    for _ in 0..5 {
+        client.set(&db(), &value("x"), &SecretAttributes::default(), within(5_000)).expect("set");
+    }
+    assert!(started.elapsed() >= Duration::from_millis(200), "{:?}", started.elapsed());
+    let refused = (0..4).map(|_| client.set(&db(), &value("x"), &SecretAttributes::default(), within(100)));
+    assert!(refused.filter(|set| set.is_err()).all(|set| matches!(kind(set), ErrorKind::Throttled { .. })));
+    client.get(&db(), None, within(5_000)).expect("reads go on");
+}
+
+#[test]
+fn one_client_serves_many_threads() {
+    let server = Server::vault((0..64).map(|_| bundle(VERSION, "x", 0)).collect());
+    let client = server.client();
+    client.get_secret(&db(), None).expect("got");
+    std::thread::scope(|scope| {
+        for _ in 0..16 {
+            scope.spawn(|| client.get_secret(&db(), None).expect("got"));
+        }
+    });
+    assert_eq!(server.seen().iter().filter(|seen| seen.header("authorization").is_none()).count(), 1);
+}
+
+#[test]
+fn a_poller_waits_until_it_is_done() {
+    let deleted = || reply(200, r#"{"recoveryId":"https://v/deletedsecrets/db","id":"https://v/secrets/db"}"#);
+    let server = Server::vault(vec![deleted(), not_found(), refusal(403, "Forbidden", "SecretDisabled")]);
+    let mut poller = server.client().begin_delete_secret(&db()).expect("accepted");
+    assert!(!poller.done().expect("asked"));
+    assert!(poller.result().expect("done").recovery_id.is_some());
+    assert!(poller.done().expect("known"));
+    server.is_done();
+    let final_one = reply(200, r#"{"id":"https://v/secrets/db"}"#);
+    let server = Server::vault(vec![final_one]);
+    server.client().begin_delete_secret(&db()).expect("accepted").wait(Duration::ZERO).expect("no soft delete");
+    let server = Server::vault(vec![bundle(VERSION, "x", 0), not_found(), bundle(VERSION, "x", 0)]);
+    let mut poller = server.client().begin_recover_deleted_secret(&db()).expect("accepted");
+    assert_eq!(kind(poller.wait(Duration::ZERO)), ErrorKind::TimedOut);
+    poller.wait(Duration::from_secs(5)).expect("back");
+}

@@ -4,7 +4,7 @@
 //! ([`SecretStore`]) and nothing of FUSE, HTTP or the cache. What it needs from outside comes as two small traits:
 //! [`Processes`] (who is asking) and [`Kernel`] (what the kernel must drop).
 //!
-//! With [`Wait::No`](crate::store::Wait::No) an operation answers from memory or fails with "not in memory",
+//! With [`Wait::No`] an operation answers from memory or fails with "not in memory",
 //! without any effect; the caller then asks again, elsewhere, with time to wait.
 //!
 //! There is one lock ([`SecretFs::state`]). It is never held while the store, a process or the kernel is asked. Beside

@@ -365,4 +365,8 @@ impl SecretStore for Broken {
         let page = self.inner.list_deleted(from, self.wait(wait)).map_err(|error| self.told(error))?;
         Ok(self.bent_page(page, Flaw::DeletedListStopsAfterAPage))
     }
+
+    fn expire(&self, name: Option<&SecretName>) {
+        self.inner.expire(name);
+    }
 }

@@ -182,6 +182,8 @@ impl SecretStore for ModelStore {
     fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
         self.call(Operation::ListDeleted, None, wait, |vault| vault.list_deleted(from))
     }
+
+    fn expire(&self, _name: Option<&SecretName>) {}
 }
 
 /// An error as the service would give it, with its status and code.

@@ -144,7 +144,8 @@ impl Chain {
 
     fn order(&self) -> Vec<AuthKind> {
         use AuthKind::{Auto, AzureCli, AzureDeveloperCli, Environment, ManagedIdentity, Workload};
-        match (self.kind, self.lock().chosen) {
+        let chosen = self.lock().chosen;
+        match (self.kind, chosen) {
             (Auto, None) => vec![Environment, Workload, ManagedIdentity, AzureCli, AzureDeveloperCli],
             (Auto, Some(chosen)) => vec![chosen],
             (kind, _) => vec![kind],

@@ -11,6 +11,8 @@ pub enum Kind {
     Directory,
     /// A regular file.
     File,
+    /// A symbolic link.
+    Symlink,
 }
 
 /// A file's attributes.
@@ -18,7 +20,7 @@ pub enum Kind {
 pub struct Attr {
     /// The number that programs see (`st_ino`); not always the one the kernel asks by.
     pub ino: Ino,
-    /// Directory or file.
+    /// What kind of file.
     pub kind: Kind,
     /// Bytes.
     pub size: u64,
@@ -59,7 +61,7 @@ pub struct Entry {
 pub struct DirEntry {
     /// The number shown.
     pub ino: Ino,
-    /// Directory or file.
+    /// What kind of file.
     pub kind: Kind,
     /// The name.
     pub name: String,

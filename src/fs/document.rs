@@ -4,7 +4,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::secret::{DeletedSecret, SecretAttributes, SecretName, SecretProperties, Tags, Timestamp};
+use crate::secret::{DeletedSecret, SecretAttributes, SecretName, SecretProperties, Tags, Timestamp, Version};
 use crate::store::Wait;
 
 use super::errno::{FsError, FsResult};
@@ -12,11 +12,16 @@ use super::lookup::Home;
 use super::{Call, SecretFs};
 
 impl SecretFs {
-    /// A secret's `.meta.json`, and its date in seconds since 1970.
-    pub(super) fn document(&self, call: &Call, secret: &SecretName) -> FsResult<(String, Option<i64>)> {
+    /// The `.meta.json` of a secret or of one version, and its date in seconds since 1970.
+    pub(super) fn document(
+        &self,
+        call: &Call,
+        secret: &SecretName,
+        version: Option<&Version>,
+    ) -> FsResult<(String, Option<i64>)> {
         match self.home(call, secret)? {
             Home::Live(_) => {
-                let properties = self.properties(secret, call.wait)?;
+                let properties = self.properties(secret, version, call.wait)?;
                 Ok((render(&live(&properties)), properties.updated_on.map(|date| date.0)))
             }
             Home::Newborn => {

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 
 use zeroize::{Zeroize, Zeroizing};
 
-use crate::secret::{MAX_VALUE, SecretName};
+use crate::secret::{MAX_VALUE, SecretName, Version};
 
 use super::errno::{FsError, FsResult};
 use super::processes::Process;
@@ -22,8 +22,8 @@ pub const MAX_SCRATCH: usize = 1 << 20;
 pub enum Target {
     /// A new version of a secret.
     Value(SecretName),
-    /// Changed properties.
-    Meta(SecretName),
+    /// Changed properties, of the current version or of this one.
+    Meta(SecretName, Option<Version>),
     /// Nothing: a temporary file of this name in a secret's directory.
     Scratch(SecretName, String),
     /// Nothing any more: the temporary file was unlinked.
@@ -113,7 +113,7 @@ impl Draft {
     pub fn limit(&self) -> usize {
         match &self.target {
             Target::Value(_) => MAX_VALUE,
-            Target::Meta(_) | Target::Scratch(..) | Target::Nameless => MAX_SCRATCH,
+            Target::Meta(..) | Target::Scratch(..) | Target::Nameless => MAX_SCRATCH,
         }
     }
 

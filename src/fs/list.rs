@@ -8,7 +8,7 @@ use crate::store::{SecretStore, StoreError, Wait};
 
 use super::attr::{DirEntry, Kind};
 use super::errno::{FsError, FsResult};
-use super::lookup::{Home, META, VALUE, VERSIONS};
+use super::lookup::{CURRENT, Home, META, VALUE, VERSIONS};
 use super::state::Handle;
 use super::tree::{Ino, Node};
 use super::{Call, SecretFs};
@@ -89,16 +89,16 @@ impl SecretFs {
                 if !self.state().is_hidden(secret) {
                     entries.push(self.value_dir_entry(secret, found.current.as_ref()));
                 }
-                entries.push(self.dir_entry(&Node::Meta(secret.clone()), META));
+                entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META));
                 entries.push(self.dir_entry(&Node::Versions(secret.clone()), VERSIONS));
             }
             Home::Newborn => {
                 let written = self.state().newborn.get(secret).is_some_and(|newborn| newborn.attributes.is_some());
                 if written {
-                    entries.push(self.dir_entry(&Node::Meta(secret.clone()), META));
+                    entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META));
                 }
             }
-            Home::Deleted => entries.push(self.dir_entry(&Node::Meta(secret.clone()), META)),
+            Home::Deleted => entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META)),
             Home::Ghost => {}
         }
         let scratch = self.state().scratch_names(secret);
@@ -108,16 +108,24 @@ impl SecretFs {
 
     fn versions(&self, call: &Call, secret: &SecretName) -> FsResult<Vec<DirEntry>> {
         let listed = all_versions(&*self.store, secret, call.wait)?;
-        let versions = listed.into_iter().filter_map(|item| item.version);
-        Ok(versions
-            .map(|version| self.dir_entry(&Node::OldVersion(secret.clone(), version.clone()), version.as_str()))
-            .collect())
+        let mut entries = Vec::with_capacity(2 * listed.len() + 1);
+        for version in listed.into_iter().filter_map(|item| item.version) {
+            let node = Node::OldVersion(secret.clone(), version.clone());
+            entries.push(self.dir_entry(&node, version.as_str()));
+            let node = Node::Meta(secret.clone(), Some(version.clone()));
+            entries.push(self.dir_entry(&node, &format!(".{version}{META}")));
+        }
+        if !entries.is_empty() {
+            entries.push(self.dir_entry(&Node::Current(secret.clone()), CURRENT));
+        }
+        Ok(entries)
     }
 
     fn dir_entry(&self, node: &Node, name: &str) -> DirEntry {
         let kind = match node {
             Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) => Kind::Directory,
-            Node::Value(_) | Node::OldVersion(..) | Node::Meta(_) | Node::Draft(_) => Kind::File,
+            Node::Value(_) | Node::OldVersion(..) | Node::Meta(..) | Node::Draft(_) => Kind::File,
+            Node::Current(_) => Kind::Symlink,
         };
         DirEntry { ino: self.state().tree.intern(node), kind, name: name.to_owned() }
     }

@@ -21,6 +21,8 @@ pub const VALUE: &str = "value";
 pub const META: &str = ".meta.json";
 /// See [`VALUE`].
 pub const VERSIONS: &str = "versions";
+/// The link in `versions/`.
+pub const CURRENT: &str = "current";
 
 /// What a secret's directory is at the moment.
 #[derive(Clone, Debug)]
@@ -56,7 +58,7 @@ impl SecretFs {
             Node::Deleted => self.lookup_deleted(call, name),
             Node::Dir(secret) => self.lookup_in_secret(call, &secret, name),
             Node::Versions(secret) => self.lookup_version(call, &secret, name),
-            Node::Value(_) | Node::OldVersion(..) | Node::Meta(_) | Node::Draft(_) => {
+            Node::Value(_) | Node::OldVersion(..) | Node::Meta(..) | Node::Current(_) | Node::Draft(_) => {
                 Err(FsError::plain(libc::ENOTDIR))
             }
         }?;
@@ -106,7 +108,9 @@ impl SecretFs {
             (VALUE, Home::Live(found)) => self.lookup_value(call, secret, &found),
             (VALUE, Home::Newborn) => self.lookup_creation(call, Target::Value(secret.clone())),
             (META, Home::Newborn) => self.lookup_new_meta(call, secret),
-            (META, Home::Live(_) | Home::Deleted | Home::Ghost) => self.entry_of(call, &Node::Meta(secret.clone())),
+            (META, Home::Live(_) | Home::Deleted | Home::Ghost) => {
+                self.entry_of(call, &Node::Meta(secret.clone(), None))
+            }
             (VALUE, Home::Ghost) => Ok(self.value_entry(secret, None, self.ghost_attr())),
             (VERSIONS, Home::Live(_) | Home::Ghost) => {
                 Ok(self.directory(&Node::Versions(secret.clone()), self.mounted, Duration::ZERO))
@@ -162,20 +166,37 @@ impl SecretFs {
     fn lookup_new_meta(&self, call: &Call, secret: &SecretName) -> FsResult<Entry> {
         let written = self.state().newborn.get(secret).is_some_and(|newborn| newborn.attributes.is_some());
         if written {
-            return self.entry_of(call, &Node::Meta(secret.clone()));
+            return self.entry_of(call, &Node::Meta(secret.clone(), None));
         }
-        self.lookup_creation(call, Target::Meta(secret.clone()))
+        self.lookup_creation(call, Target::Meta(secret.clone(), None))
     }
 
     fn lookup_version(&self, call: &Call, secret: &SecretName, text: &str) -> FsResult<Entry> {
-        let version = Version::parse(text).filter(|version| version.as_str() == text).ok_or_else(no_entry)?;
+        let node = version_node(secret, text).ok_or_else(no_entry)?;
         let process = self.process(call);
-        if !self.state().is_ghost_of(secret, process, self.now()) {
-            self.version_properties(secret, &version, call.wait)?;
+        let is_ghost = self.state().is_ghost_of(secret, process, self.now());
+        match &node {
+            _ if is_ghost => {}
+            Node::OldVersion(_, version) | Node::Meta(_, Some(version)) => {
+                self.version_properties(secret, version, call.wait)?;
+            }
+            _ => return self.entry_of(call, &node),
         }
-        let ino = self.state().tree.intern(&Node::OldVersion(secret.clone(), version));
+        // The size comes with the getattr that follows.
+        let ino = self.state().tree.intern(&node);
         let stat = Stat { attr: Attr { ino, ..self.ghost_attr() }, ttl: Duration::ZERO };
         Ok(Entry { node: ino, stat, ttl: Duration::ZERO })
+    }
+
+    /// The current version's name, which `versions/current` points to.
+    pub fn readlink(&self, call: &Call, ino: Ino) -> FsResult<String> {
+        match self.node(ino)? {
+            Node::Current(secret) => {
+                let version = self.store.get(&secret, None, call.wait)?.properties.version;
+                Ok(version.ok_or_else(no_entry)?.to_string())
+            }
+            _ => Err(FsError::plain(libc::EINVAL)),
+        }
     }
 
     /// What the vault lists of one version.
@@ -218,5 +239,17 @@ impl SecretFs {
             }
             Err(error) => Err(error.into()),
         }
+    }
+}
+
+/// What a name in `versions/` is.
+fn version_node(secret: &SecretName, name: &str) -> Option<Node> {
+    let parse = |text: &str| Version::parse(text).filter(|version| version.as_str() == text);
+    if name == CURRENT {
+        return Some(Node::Current(secret.clone()));
+    }
+    match name.strip_prefix('.').and_then(|rest| rest.strip_suffix(META)) {
+        Some(version) => Some(Node::Meta(secret.clone(), Some(parse(version)?))),
+        None => Some(Node::OldVersion(secret.clone(), parse(name)?)),
     }
 }

@@ -67,9 +67,12 @@ impl SecretFs {
             Node::Value(secret) if flags.changes() => self.send_back(call, &secret, ino),
             Node::Value(secret) => self.open_value(call, ino, &secret),
             Node::OldVersion(secret, version) => self.open_version(call, &secret, &version, flags),
-            Node::Meta(secret) if flags.changes() => self.open_meta_for_writing(call, &secret, ino, flags),
-            Node::Meta(secret) => {
-                let (document, _) = self.document(call, &secret)?;
+            Node::Meta(secret, version) if flags.changes() => {
+                self.open_meta_for_writing(call, &secret, version.as_ref(), ino, flags)
+            }
+            Node::Current(_) => Err(FsError::plain(libc::ELOOP)),
+            Node::Meta(secret, version) => {
+                let (document, _) = self.document(call, &secret, version.as_ref())?;
                 Ok(self.opened(Handle::Document(Arc::new(Zeroizing::new(document.into_bytes()))), true))
             }
             Node::Draft(id) => self.open_draft(call, id, flags),
@@ -187,7 +190,14 @@ impl SecretFs {
         Ok(Opened { handle, direct: true })
     }
 
-    fn open_meta_for_writing(&self, call: &Call, secret: &SecretName, ino: Ino, flags: OpenFlags) -> FsResult<Opened> {
+    fn open_meta_for_writing(
+        &self,
+        call: &Call,
+        secret: &SecretName,
+        version: Option<&Version>,
+        ino: Ino,
+        flags: OpenFlags,
+    ) -> FsResult<Opened> {
         match self.home(call, secret)? {
             Home::Live(found) if found.properties.is_managed() => {
                 return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
@@ -197,9 +207,9 @@ impl SecretFs {
                 return Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"));
             }
         }
-        let document = if flags.truncate { String::new() } else { self.document(call, secret)?.0 };
+        let document = if flags.truncate { String::new() } else { self.document(call, secret, version)?.0 };
         let process = self.process(call);
-        let id = self.state().new_draft_on(Target::Meta(secret.clone()), ino);
+        let id = self.state().new_draft_on(Target::Meta(secret.clone(), version.cloned()), ino);
         self.with_draft(id, |draft| {
             draft.load(document.as_bytes());
             Ok(())

@@ -127,7 +127,7 @@ impl SecretFs {
     }
 
     fn unlink_unsaved(&self, secret: &SecretName, name: &str) -> FsResult<()> {
-        let target = if name == VALUE { Target::Value(secret.clone()) } else { Target::Meta(secret.clone()) };
+        let target = if name == VALUE { Target::Value(secret.clone()) } else { Target::Meta(secret.clone(), None) };
         let mut state = self.state();
         if let Some(newborn) = state.newborn.get_mut(secret).filter(|_| name == META) {
             newborn.attributes = None;

@@ -138,7 +138,7 @@ impl SecretFs {
 
     fn rename_to_meta(&self, call: &Call, id: DraftId, secret: &SecretName) -> FsResult<()> {
         let bytes = self.with_draft(id, |draft| Ok(Zeroizing::new(draft.bytes().to_vec())))?;
-        self.save_meta(secret, &bytes, call.wait)?;
+        self.save_meta(secret, None, &bytes, call.wait)?;
         self.with_draft(id, |draft| {
             draft.target = Target::Nameless;
             draft.dirty = false;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::secret::{KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue};
+use crate::secret::{KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version};
 use crate::store::{ErrorKind, StoreError, Wait};
 
 use super::draft::Target;
@@ -26,7 +26,7 @@ impl SecretFs {
         let Some((target, bytes, writes)) = self.unsaved(id) else { return Ok(()) };
         match &target {
             Target::Value(secret) => self.save_value(secret, bytes, wait)?,
-            Target::Meta(secret) => self.save_meta(secret, &bytes, wait)?,
+            Target::Meta(secret, version) => self.save_meta(secret, version.as_ref(), &bytes, wait)?,
             Target::Scratch(..) | Target::Nameless => return self.saved(id, writes),
         }
         self.kernel.settle(wait.remaining(&*self.clock).min(SETTLE_LIMIT));
@@ -103,7 +103,13 @@ impl SecretFs {
         self.kernel.tell(Notice::Entry(dir, VALUE.to_owned()));
     }
 
-    pub(super) fn save_meta(&self, secret: &SecretName, bytes: &[u8], wait: Wait) -> FsResult<()> {
+    pub(super) fn save_meta(
+        &self,
+        secret: &SecretName,
+        version: Option<&Version>,
+        bytes: &[u8],
+        wait: Wait,
+    ) -> FsResult<()> {
         if self.state().newborn.contains_key(secret) {
             let attributes = super::document::parse(bytes, None)?;
             if let Some(newborn) = self.state().newborn.get_mut(secret) {
@@ -112,31 +118,45 @@ impl SecretFs {
             return Ok(());
         }
         self.store.expire(Some(secret));
-        let before = self.properties(secret, wait)?;
+        let before = self.properties(secret, version, wait)?;
         let changes = super::document::parse(bytes, Some(&before))?;
-        self.change(secret, &changes, wait)
+        self.change(secret, version, &changes, wait)
     }
 
-    /// Updates the current version's properties, unless there is nothing to change.
-    pub(super) fn change(&self, secret: &SecretName, changes: &SecretAttributes, wait: Wait) -> FsResult<()> {
+    /// Updates a version's properties, unless there is nothing to change.
+    pub(super) fn change(
+        &self,
+        secret: &SecretName,
+        version: Option<&Version>,
+        changes: &SecretAttributes,
+        wait: Wait,
+    ) -> FsResult<()> {
         if changes.is_empty() {
             return Ok(());
         }
-        self.store.update(secret, None, changes, wait)?;
+        self.store.update(secret, version, changes, wait)?;
         self.publish(secret);
         Ok(())
     }
 
-    /// A secret's properties: from a get, or, where the value may not be got, from the listing.
-    pub(super) fn properties(&self, secret: &SecretName, wait: Wait) -> Result<SecretProperties, StoreError> {
-        match self.store.get(secret, None, wait) {
-            Ok(kept) => Ok(kept.properties),
-            Err(error) if matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden) => {
-                self.store.find(secret, wait).map(|found| found.properties)
-            }
-            Err(error) => Err(error),
+    /// A version's properties: from a get, or, where the value may not be got, from the listings.
+    pub(super) fn properties(
+        &self,
+        secret: &SecretName,
+        version: Option<&Version>,
+        wait: Wait,
+    ) -> FsResult<SecretProperties> {
+        match (self.store.get(secret, version, wait), version) {
+            (Ok(kept), _) => Ok(kept.properties),
+            (Err(error), None) if is_refused(&error) => Ok(self.store.find(secret, wait)?.properties),
+            (Err(error), Some(version)) if is_refused(&error) => self.version_properties(secret, version, wait),
+            (Err(error), _) => Err(error.into()),
         }
     }
+}
+
+fn is_refused(error: &StoreError) -> bool {
+    matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden)
 }
 
 /// What stood there before a save.

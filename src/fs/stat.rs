@@ -31,7 +31,12 @@ impl SecretFs {
             node @ (Node::Dir(_) | Node::Versions(_)) => Ok(self.directory(&node, self.mounted, Duration::ZERO).stat),
             Node::Value(secret) => self.getattr_value(call, ino, &secret),
             Node::OldVersion(secret, version) => self.getattr_version(call, ino, &secret, &version),
-            Node::Meta(secret) => self.getattr_meta(call, ino, &secret),
+            Node::Meta(secret, version) => self.getattr_meta(call, ino, &secret, version.as_ref()),
+            Node::Current(_) => {
+                // As long as the version that it names.
+                let attr = Attr { ino, kind: Kind::Symlink, mode: 0o777, size: 32, ..self.ghost_attr() };
+                Ok(Stat { attr, ttl: Duration::ZERO })
+            }
             Node::Draft(id) => self.draft_entry(id).map(|entry| entry.stat),
         }
     }
@@ -80,12 +85,12 @@ impl SecretFs {
         }
     }
 
-    fn getattr_meta(&self, call: &Call, ino: Ino, secret: &SecretName) -> FsResult<Stat> {
+    fn getattr_meta(&self, call: &Call, ino: Ino, secret: &SecretName, version: Option<&Version>) -> FsResult<Stat> {
         let process = self.process(call);
         if self.state().is_ghost_of(secret, process, self.now()) {
             return Ok(Stat { attr: Attr { ino, ..self.ghost_attr() }, ttl: Duration::ZERO });
         }
-        let (document, dated) = self.document(call, secret)?;
+        let (document, dated) = self.document(call, secret, version)?;
         let attr = Attr { ino, size: document.len() as u64, mtime: dated.unwrap_or(self.mounted), ..self.ghost_attr() };
         Ok(Stat { attr, ttl: Duration::ZERO })
     }

@@ -34,8 +34,10 @@ pub enum Node {
     Value(SecretName),
     /// `/secrets/n/versions/v`
     OldVersion(SecretName, Version),
-    /// `.meta.json` of a secret or a deleted secret.
-    Meta(SecretName),
+    /// `.meta.json` of a secret or a deleted secret; `versions/.v.meta.json` of one version.
+    Meta(SecretName, Option<Version>),
+    /// `/secrets/n/versions/current`
+    Current(SecretName),
     /// Bytes that are being written, or a temporary file.
     Draft(DraftId),
 }
@@ -163,12 +165,18 @@ impl Tree {
             return None;
         }
         match inode.node.clone() {
-            Node::Value(_) | Node::OldVersion(..) => {
+            Node::Value(_) | Node::OldVersion(..) | Node::Meta(_, Some(_)) => {
                 self.remove(ino);
                 None
             }
             Node::Draft(id) => Some(id),
-            Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) | Node::Meta(_) => None,
+            Node::Root
+            | Node::Secrets
+            | Node::Deleted
+            | Node::Dir(_)
+            | Node::Versions(_)
+            | Node::Current(_)
+            | Node::Meta(_, None) => None,
         }
     }
 

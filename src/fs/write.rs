@@ -71,7 +71,7 @@ impl SecretFs {
                 Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"))
             }
             (VALUE, _) => Ok(Target::Value(secret.clone())),
-            (META, _) => Ok(Target::Meta(secret.clone())),
+            (META, _) => Ok(Target::Meta(secret.clone(), None)),
             (VERSIONS, _) => Err(FsError::plain(libc::EPERM)),
             _ if is_scratch_name(name, flags) => Ok(Target::Scratch(secret.clone(), name.to_owned())),
             _ => Err(FsError::refused(
@@ -158,7 +158,7 @@ impl SecretFs {
             (Node::OldVersion(..), Some(_)) => {
                 Err(FsError::refused(libc::EPERM, "an old version cannot be changed: write to value"))
             }
-            (Node::Meta(_), Some(_)) => {
+            (Node::Meta(..), Some(_)) => {
                 Err(FsError::refused(libc::EINVAL, "a .meta.json cannot be cut: write the members to change"))
             }
             (_, Some(_)) => Err(FsError::plain(libc::EISDIR)),

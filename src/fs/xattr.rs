@@ -45,7 +45,7 @@ impl SecretFs {
             })?,
             None => parse(name, text)?,
         };
-        self.change(&secret, &changes, call.wait)
+        self.change(&secret, None, &changes, call.wait)
     }
 
     /// Removes a tag.
@@ -58,13 +58,13 @@ impl SecretFs {
             Some(_) => Ok(()),
             None => Err(FsError::plain(libc::ENODATA)),
         })?;
-        self.change(&secret, &changes, call.wait)
+        self.change(&secret, None, &changes, call.wait)
     }
 
     fn attributed(&self, call: &Call, ino: Ino) -> FsResult<SecretProperties> {
         match self.node(ino)? {
-            Node::Value(secret) => Ok(self.properties(&secret, call.wait)?),
-            Node::OldVersion(secret, version) => self.version_properties(&secret, &version, call.wait),
+            Node::Value(secret) => self.properties(&secret, None, call.wait),
+            Node::OldVersion(secret, version) => self.properties(&secret, Some(&version), call.wait),
             _ => Err(unsupported()),
         }
     }
@@ -85,7 +85,7 @@ impl SecretFs {
         edit: impl FnOnce(&mut Tags) -> FsResult<()>,
     ) -> FsResult<SecretAttributes> {
         self.store.expire(Some(secret));
-        let mut tags = self.properties(secret, call.wait)?.tags.unwrap_or_default();
+        let mut tags = self.properties(secret, None, call.wait)?.tags.unwrap_or_default();
         edit(&mut tags)?;
         Ok(SecretAttributes { tags: Some(tags), ..SecretAttributes::default() })
     }

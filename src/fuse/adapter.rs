@@ -143,6 +143,7 @@ fn file_type(kind: Kind) -> FileType {
     match kind {
         Kind::Directory => FileType::Directory,
         Kind::File => FileType::RegularFile,
+        Kind::Symlink => FileType::Symlink,
     }
 }
 
@@ -287,6 +288,14 @@ impl Filesystem for Adapter {
         let handle = handle.map(|handle| handle.0);
         let act = move |fs: &SecretFs, call: &Call| fs.setattr(call, ino.0, handle, change);
         self.change_call(request, "setattr", reply, act, send_attr);
+    }
+
+    fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
+        let act = move |fs: &SecretFs, call: &Call| fs.readlink(call, ino.0);
+        self.read_call(request, "readlink", reply, act, |reply, result| match result {
+            Ok(target) => reply.data(target.as_bytes()),
+            Err(errno) => reply.error(errno),
+        });
     }
 
     fn mknod(

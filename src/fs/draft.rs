@@ -51,6 +51,8 @@ pub struct Draft {
     pub loaded: bool,
     /// Whether there is something to save.
     pub dirty: bool,
+    /// Whether a write did not fit. What is held then is not what the writer wanted, and is never sent.
+    pub spoilt: bool,
     /// Whether this file may hold bytes at all: a new file of a legal name that is no temporary may only stand there
     /// empty.
     pub may_grow: bool,
@@ -84,6 +86,7 @@ impl Draft {
             mtime: 0,
             loaded: false,
             dirty: false,
+            spoilt: false,
             may_grow: true,
             retired: false,
             copy_of_value: false,
@@ -107,6 +110,7 @@ impl Draft {
         self.bytes.extend_from_slice(bytes);
         self.loaded = true;
         self.dirty = false;
+        self.spoilt = false;
     }
 
     /// The most it may hold. A value's limit is the service's.
@@ -120,10 +124,10 @@ impl Draft {
     /// Writes `data` at `offset`; `None` appends. A gap is filled with zeros, as everywhere.
     pub fn write(&mut self, offset: Option<u64>, data: &[u8], now: i64) -> FsResult<()> {
         let start = match offset {
-            Some(offset) => usize::try_from(offset).map_err(|_| self.too_big())?,
+            Some(offset) => usize::try_from(offset).map_err(|_| self.spoil())?,
             None => self.bytes.len(),
         };
-        let end = start.checked_add(data.len()).ok_or_else(|| self.too_big())?;
+        let end = start.checked_add(data.len()).ok_or_else(|| self.spoil())?;
         self.resize(end.max(self.bytes.len()), now)?;
         self.bytes[start..end].copy_from_slice(data);
         Ok(())
@@ -131,7 +135,7 @@ impl Draft {
 
     /// Cuts or fills with zeros.
     pub fn truncate(&mut self, size: u64, now: i64) -> FsResult<()> {
-        let size = usize::try_from(size).map_err(|_| self.too_big())?;
+        let size = usize::try_from(size).map_err(|_| self.spoil())?;
         self.resize(size, now)
     }
 
@@ -150,7 +154,7 @@ impl Draft {
             ));
         }
         if size > self.limit() {
-            return Err(self.too_big());
+            return Err(self.spoil());
         }
         if size > self.bytes.capacity() {
             // Growing in place may move the bytes and leave a copy behind: move them ourselves, and wipe.
@@ -164,6 +168,8 @@ impl Draft {
         self.bytes.resize(size, 0);
         self.loaded = true;
         self.dirty = true;
+        // Whoever empties the file begins anew.
+        self.spoilt &= size > 0;
         self.writes += 1;
         self.mtime = now;
         Ok(())
@@ -173,7 +179,13 @@ impl Draft {
         self.bytes = Zeroizing::new(Vec::with_capacity(capacity));
     }
 
-    fn too_big(&self) -> FsError {
+    fn spoil(&mut self) -> FsError {
+        self.spoilt = true;
+        self.too_big()
+    }
+
+    /// The refusal of more than it may hold.
+    pub fn too_big(&self) -> FsError {
         match &self.target {
             Target::Value(_) => FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"),
             _ => FsError::refused(libc::EFBIG, "a temporary file or a .meta.json has at most 1 MiB here"),
@@ -218,6 +230,17 @@ mod tests {
             assert_eq!(result.expect_err("too big").errno(), libc::EFBIG);
         }
         assert_eq!(draft.bytes().len(), MAX_VALUE);
+    }
+
+    #[test]
+    fn what_did_not_fit_spoils_the_rest_until_the_file_is_emptied() {
+        let mut draft = value();
+        draft.write(Some(0), b"the first part", 0).expect("fits");
+        draft.write(None, &[b'x'; MAX_VALUE], 0).expect_err("does not");
+        draft.write(None, b"the end", 0).expect("fits");
+        assert!(draft.spoilt);
+        draft.truncate(0, 0).expect("empties");
+        assert!(!draft.spoilt);
     }
 
     #[test]

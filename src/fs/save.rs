@@ -23,6 +23,7 @@ impl SecretFs {
     pub(super) fn save(&self, id: DraftId, wait: Wait) -> FsResult<()> {
         let saving = self.with_draft(id, |draft| Ok(draft.saving.clone()))?;
         let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
+        self.with_draft(id, |draft| if draft.dirty && draft.spoilt { Err(draft.too_big()) } else { Ok(()) })?;
         let Some((target, bytes, writes)) = self.unsaved(id) else { return Ok(()) };
         match &target {
             Target::Value(secret) => self.save_value(secret, bytes, wait)?,

@@ -223,7 +223,7 @@ impl SecretFs {
 
     fn drop_changes(&self, id: DraftId) -> FsResult<()> {
         self.with_draft(id, |draft| {
-            draft.dirty = false;
+            (draft.dirty, draft.spoilt) = (false, false);
             Ok(())
         })
     }

@@ -12,6 +12,7 @@ client trusts it: SSL_CERT_FILE (Rust), NODE_EXTRA_CA_CERTS (JavaScript), REQUES
 import os
 import pathlib
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -83,7 +84,7 @@ def run(defect: str | None, options: list[str], command: list[str]) -> int:
             if defect:
                 import defects  # it needs a package that an ordinary run does without
 
-                port = defects.start(defect, port, authority, f"{directory}/tls/ca.key")
+                port = defects.start(defect, port, authority)
             return subprocess.run(command, env=environment(port, authority)).returncode
         finally:
             server.terminate()
@@ -100,6 +101,8 @@ def main() -> int:
     options = options[1:] if defect else options
     if not resolves():
         enter_namespace()
+    # Whoever ends this program ends the vault with it.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(128 + signal.SIGTERM))
     return run(defect, options, command)
 
 

@@ -18,12 +18,14 @@ type Verdict = std::result::Result<(), String>;
 
 /// Fails with the place and both sides.
 macro_rules! same {
-    ($got:expr, $wanted:expr) => {{
-        let (got, wanted) = (&$got, &$wanted);
-        if got != wanted {
-            return Err(format!("line {}: got {got:?}, wanted {wanted:?}", line!()));
+    ($got:expr, $wanted:expr) => {
+        match (&$got, &$wanted) {
+            (got, wanted) if got != wanted => {
+                return Err(format!("line {}: got {got:?}, wanted {wanted:?}", line!()));
+            }
+            _ => {}
         }
-    }};
+    };
 }
 
 /// Fails with the place and what the client said.

@@ -91,11 +91,24 @@ def other_version(_method, _path, status, body):
     return status, body
 
 
+def names_have_case(_method, path, status, body):
+    """A name in another case than the first one is another name."""
+    if path.split("/")[2:3] and path.split("/")[2].split("?")[0] in ("camelcase", "JS-CAMEL", "RS-CAMEL"):
+        return 404, {"error": {"code": "SecretNotFound", "message": "not found"}}
+    return status, body
+
+
+def nothing(_method, _path, status, body):
+    """The control: with it every suite passes, or what a suite notices is the proxy."""
+    return status, body
+
+
 DEFECTS = {
     function.__name__: function
     for function in (
         wrong_value, ascii_only, pages_end_early, lists_too_little, tags_lost, dates_lost, type_lost, never_disabled,
         conflicts_are_not_found, missing_is_forbidden, no_inner_code, kept_too_short, other_recovery_id, other_version,
+        names_have_case,
     )
 }
 
@@ -103,9 +116,9 @@ DEFECTS = {
 def start(name: str, vault: int, authority: str) -> int:
     """Starts the proxy before the vault at port `vault`, for as long as this process lives; the proxy's port."""
     trust = ssl.create_default_context(cafile=authority)
-    handler = type("Handler", (Proxy,), {"defect": staticmethod(DEFECTS[name]), "vault": vault, "trust": trust})
+    handler = type("Handler", (Proxy,), {"defect": staticmethod({**DEFECTS, "nothing": nothing}[name]), "vault": vault, "trust": trust})
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler)
-    server.socket = certificate.context(authority, HOST).wrap_socket(server.socket, server_side=True)
+    server.socket = certificate.context(authority, HOST, "localhost").wrap_socket(server.socket, server_side=True)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     return server.server_address[1]
 
@@ -114,6 +127,9 @@ class Proxy(http.server.BaseHTTPRequestHandler):
     """Passes a request on with its own Host, so that ids and links name the proxy."""
 
     protocol_version = "HTTP/1.1"
+    # Head and body in one packet; in two, each answer would wait 40 ms for an acknowledgement.
+    wbufsize = -1
+    disable_nagle_algorithm = True
 
     def handle_any(self) -> None:
         length = int(self.headers.get("Content-Length") or 0)

@@ -12,6 +12,7 @@
 
 pub mod attr;
 pub mod draft;
+pub mod encoding;
 pub mod errno;
 pub mod processes;
 pub mod tree;

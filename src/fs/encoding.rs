@@ -47,13 +47,20 @@ const WORDS: [(Encoding, &str); 6] = [
 ];
 
 impl Encoding {
-    /// How a secret's file is encoded. A tag that is none of ours is as no tag.
+    /// How a secret's file is encoded.
     pub fn of(properties: &SecretProperties) -> Self {
-        let tagged = properties.tags.as_ref().and_then(|tags| tags.get(TAG));
-        if let Some((encoding, _)) = tagged.and_then(|tag| WORDS.iter().find(|(_, word)| tag.eq_ignore_ascii_case(word))) {
+        Self::told(properties.tags.as_ref(), properties.content_type.as_deref())
+    }
+
+    /// How a file is encoded by its tag, else by its content type. A tag that is none of ours is as no tag.
+    pub fn told(tags: Option<&Tags>, content_type: Option<&str>) -> Self {
+        let tagged = tags.and_then(|tags| tags.get(TAG));
+        if let Some((encoding, _)) =
+            tagged.and_then(|tag| WORDS.iter().find(|(_, word)| tag.eq_ignore_ascii_case(word)))
+        {
             return *encoding;
         }
-        if is_pkcs12(properties.content_type.as_deref()) { Self::Base64 } else { Self::Utf8 }
+        if is_pkcs12(content_type) { Self::Base64 } else { Self::Utf8 }
     }
 
     /// The word in the tag.

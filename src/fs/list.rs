@@ -2,16 +2,22 @@
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::secret::{SecretName, SecretProperties, Version};
-use crate::store::{SecretStore, StoreError, Wait};
+use crate::secret::{SecretName, SecretProperties};
+use crate::store::{Found, SecretStore, StoreError, Wait};
 
 use super::attr::{DirEntry, Kind};
+use super::draft::Place;
 use super::errno::{FsError, FsResult};
 use super::lookup::{CURRENT, Home, META, VALUE, VERSIONS};
 use super::state::Handle;
-use super::tree::{Ino, Node};
+use super::tree::{Face, Ino, Node};
 use super::{Call, SecretFs};
+
+/// What stands in the root.
+pub(super) const ROOT_NAMES: [(&str, Node); 4] =
+    [("secrets", Node::Secrets), ("deleted", Node::Deleted), ("files", Node::Files), ("backup", Node::Backups)];
 
 impl SecretFs {
     /// Opens a directory.
@@ -43,9 +49,11 @@ impl SecretFs {
 
     fn entries(&self, call: &Call, ino: Ino) -> FsResult<Vec<DirEntry>> {
         match self.node(ino)? {
-            Node::Root => Ok(["secrets", "deleted"].map(|name| self.dir_entry(&root_node(name), name)).into()),
+            Node::Root => Ok(ROOT_NAMES.map(|(name, node)| self.dir_entry(&node, name)).into()),
             Node::Secrets => self.secrets(call),
             Node::Deleted => self.deleted(call),
+            Node::Files => self.files(call),
+            Node::Backups => self.backups(call),
             Node::Dir(secret) => self.entries_of(call, &secret),
             Node::Versions(secret) => self.versions(call, &secret),
             _ => Err(FsError::plain(libc::ENOTDIR)),
@@ -53,16 +61,8 @@ impl SecretFs {
     }
 
     fn secrets(&self, call: &Call) -> FsResult<Vec<DirEntry>> {
-        let mut names = BTreeSet::new();
-        let mut next = None;
-        loop {
-            let page = self.store.list(next.as_ref(), call.wait)?;
-            names.extend(page.items.into_iter().map(|item| item.name));
-            match page.next {
-                Some(more) => next = Some(more),
-                None => break,
-            }
-        }
+        let listed = self.listed(call.wait)?;
+        let mut names: BTreeSet<_> = listed.into_iter().map(|item| item.name).collect();
         names.extend(self.state().newborn.keys().cloned());
         Ok(names.into_iter().map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect())
     }
@@ -86,8 +86,8 @@ impl SecretFs {
         let mut entries = Vec::new();
         match self.home(call, secret)? {
             Home::Live(found) => {
-                if !self.state().is_hidden(secret) {
-                    entries.push(self.value_dir_entry(secret, found.current.as_ref()));
+                if !self.state().is_hidden(secret, Face::Value) {
+                    entries.push(self.value_dir_entry(&found));
                 }
                 entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META));
                 entries.push(self.dir_entry(&Node::Versions(secret.clone()), VERSIONS));
@@ -101,7 +101,7 @@ impl SecretFs {
             Home::Deleted => entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META)),
             Home::Ghost => {}
         }
-        let scratch = self.state().scratch_names(secret);
+        let scratch = self.state().scratch_names(&Place::Secret(secret.clone()));
         entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
         Ok(entries)
     }
@@ -123,27 +123,32 @@ impl SecretFs {
 
     fn dir_entry(&self, node: &Node, name: &str) -> DirEntry {
         let kind = match node {
-            Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) => Kind::Directory,
-            Node::Value(_) | Node::OldVersion(..) | Node::Meta(..) | Node::Draft(_) => Kind::File,
+            Node::Root
+            | Node::Secrets
+            | Node::Deleted
+            | Node::Files
+            | Node::Backups
+            | Node::Dir(_)
+            | Node::Versions(_) => Kind::Directory,
+            Node::Value(..) | Node::OldVersion(..) | Node::Meta(..) | Node::Backup(_) | Node::Draft(_) => Kind::File,
             Node::Current(_) => Kind::Symlink,
         };
         DirEntry { ino: self.state().tree.intern(node), kind, name: name.to_owned() }
     }
 
-    fn value_dir_entry(&self, secret: &SecretName, version: Option<&Version>) -> DirEntry {
-        let mut state = self.state();
-        let ino = state.tree.value(secret, version);
-        DirEntry { ino: state.tree.shown(ino), kind: Kind::File, name: VALUE.to_owned() }
+    fn value_dir_entry(&self, found: &Found) -> DirEntry {
+        let secret = &found.properties.name;
+        let kept = found.current.as_ref().and_then(|version| self.store.get(secret, Some(version), Wait::No).ok());
+        let entry = kept.and_then(|kept| self.bound_entry(&kept, Face::Value, Duration::ZERO).ok());
+        let ino =
+            entry.map_or_else(|| self.state().tree.unbound_value(secret, Face::Value), |entry| entry.stat.attr.ino);
+        DirEntry { ino, kind: Kind::File, name: VALUE.to_owned() }
     }
 
     /// Closes a directory.
     pub fn releasedir(&self, handle: u64) {
         self.state().handles.remove(&handle);
     }
-}
-
-fn root_node(name: &str) -> Node {
-    if name == "secrets" { Node::Secrets } else { Node::Deleted }
 }
 
 /// A secret's versions, all pages.

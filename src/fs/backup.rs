@@ -12,7 +12,7 @@ use super::errno::{FsError, FsResult};
 use super::flat::is_file_name;
 use super::lookup::parse_existing;
 use super::open::OpenFlags;
-use super::state::Handle;
+use super::state::{Handle, Rest};
 use super::tree::{Ino, Node};
 use super::{Call, Notice, SecretFs};
 
@@ -44,15 +44,17 @@ impl SecretFs {
         Stat { attr: Attr { ino, ..self.ghost_attr() }, ttl: std::time::Duration::ZERO }
     }
 
-    pub(super) fn backups(&self, call: &Call) -> FsResult<Vec<DirEntry>> {
-        let listed = self.listed(call.wait)?;
-        let mut state = self.state();
-        let mut names = state.scratch_names(&Place::Backups);
-        for name in listed.into_iter().map(|item| item.name) {
-            let ino = state.tree.intern(&Node::Backup(name.clone()));
-            names.insert(name.to_string(), ino);
+    pub(super) fn backups(&self, call: &Call, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
+        let page = self.store.list(from.place(), call.wait)?;
+        let rest = Rest::of(page.next);
+        let names = page.items.into_iter().map(|item| item.name);
+        let mut entries: Vec<_> =
+            names.map(|name| self.dir_entry(&Node::Backup(name.clone()), name.as_str())).collect();
+        if rest == Rest::Nothing {
+            let scratch = self.state().scratch_names(&Place::Backups);
+            entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
         }
-        Ok(names.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }).collect())
+        Ok((entries, rest))
     }
 
     pub(super) fn open_backup(&self, call: &Call, secret: &SecretName, flags: OpenFlags) -> FsResult<Opened> {

@@ -9,6 +9,7 @@ use crate::store::{ErrorKind, Found, Wait};
 use super::attr::{DirEntry, Kind};
 use super::draft::Place;
 use super::errno::{FsError, FsResult};
+use super::state::Rest;
 use super::tree::{Face, Node};
 use super::{Call, Notice, SecretFs};
 
@@ -61,24 +62,37 @@ impl SecretFs {
         }
     }
 
-    /// The entries of `files/`.
-    pub(super) fn files(&self, call: &Call) -> FsResult<Vec<DirEntry>> {
-        let listed = self.listed(call.wait)?;
-        let mut state = self.state();
-        let mut names = state.scratch_names(&Place::Files);
-        let tagged = listed.iter().filter_map(|item| Some((tagged_alias(item)?, &item.name)));
-        let own = self.options.aliases.iter().map(|(alias, secret)| (alias.as_str(), secret));
-        let is_there = |secret: &SecretName| listed.iter().any(|item| item.name == *secret);
-        let aliases = tagged.chain(own.filter(|(_, secret)| is_there(secret)));
-        let named = listed.iter().map(|item| (item.name.as_str(), &item.name));
-        // The last of two that have one name wins here, as the first does in a look-up.
-        for (name, secret) in
-            aliases.chain(named).filter(|(_, secret)| !state.is_hidden(secret, Face::File)).collect::<Vec<_>>()
-        {
-            let ino = state.tree.unbound_value(secret, Face::File);
-            names.insert(name.to_owned(), ino);
+    /// A page of `files/`: the secrets by name and by tag, and behind the last page the mount's aliases and the temporary
+    /// files.
+    pub(super) fn files(&self, call: &Call, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
+        let page = self.store.list(from.place(), call.wait)?;
+        let rest = Rest::of(page.next);
+        let mut entries = Vec::with_capacity(page.items.len());
+        for item in &page.items {
+            entries.extend(self.file_entry(item.name.as_str(), &item.name));
+            let alias = tagged_alias(item).filter(|alias| self.is_alias_of(call, alias, &item.name));
+            entries.extend(alias.and_then(|alias| self.file_entry(alias, &item.name)));
         }
-        Ok(names.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }).collect())
+        if rest == Rest::Nothing {
+            for (alias, secret) in &self.options.aliases {
+                let is_it = self.is_alias_of(call, alias, secret);
+                entries.extend(is_it.then(|| self.file_entry(alias, secret)).flatten());
+            }
+            let scratch = self.state().scratch_names(&Place::Files);
+            entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
+        }
+        Ok((entries, rest))
+    }
+
+    /// Whether a look-up of `alias` comes to `secret`, by the alias and not by its name.
+    fn is_alias_of(&self, call: &Call, alias: &str, secret: &SecretName) -> bool {
+        alias != secret.as_str() && self.resolve(call, alias).is_ok_and(|found| found.properties.name == *secret)
+    }
+
+    fn file_entry(&self, name: &str, secret: &SecretName) -> Option<DirEntry> {
+        let mut state = self.state();
+        let ino = state.tree.unbound_value(secret, Face::File);
+        (!state.is_hidden(secret, Face::File)).then(|| DirEntry { ino, kind: Kind::File, name: name.to_owned() })
     }
 
     /// What the kernel must look up again in `files/` after a change of this secret.

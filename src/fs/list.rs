@@ -1,6 +1,5 @@
 //! Directories.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,7 +10,7 @@ use super::attr::{DirEntry, Kind};
 use super::draft::Place;
 use super::errno::{FsError, FsResult};
 use super::lookup::{CURRENT, Home, META, VALUE, VERSIONS};
-use super::state::Handle;
+use super::state::{Handle, Reading, Rest};
 use super::tree::{Face, Ino, Node};
 use super::{Call, SecretFs};
 
@@ -28,57 +27,63 @@ impl SecretFs {
         if let Node::Dir(secret) = &node {
             state.listed(secret, process, self.now());
         }
-        Ok(state.open(Handle::Directory { ino, entries: None }))
+        Ok(state.open(Handle::Directory(Reading::new(ino))))
     }
 
-    /// The entries of an open directory, the same ones until it is read from the start again.
-    pub fn readdir(&self, call: &Call, handle: u64, from_start: bool) -> FsResult<Arc<Vec<DirEntry>>> {
-        let (ino, kept) = match self.state().handles.get(&handle) {
-            Some(Handle::Directory { ino, entries }) => (*ino, entries.clone()),
-            _ => return Err(FsError::plain(libc::EBADF)),
+    /// The entries of an open directory, at least one behind the first `known` if there is any. They stay the same
+    /// until the directory is read from the start again. A listing that is not complete is waited for page by page.
+    pub fn readdir(&self, call: &Call, handle: u64, known: usize) -> FsResult<Arc<Vec<DirEntry>>> {
+        let mut reading = self.reading(handle)?;
+        if known == 0 {
+            reading = Reading::new(reading.ino);
+        }
+        while reading.entries.len() <= known && reading.rest != Rest::Nothing {
+            let (more, rest) = self.entries(call, reading.ino, &reading.rest)?;
+            Arc::make_mut(&mut reading.entries).extend(more);
+            reading.rest = rest;
+        }
+        let entries = reading.entries.clone();
+        self.state().handles.insert(handle, Handle::Directory(reading));
+        Ok(entries)
+    }
+
+    fn reading(&self, handle: u64) -> FsResult<Reading> {
+        match self.state().handles.get(&handle) {
+            Some(Handle::Directory(reading)) => Ok(reading.clone()),
+            _ => Err(FsError::plain(libc::EBADF)),
+        }
+    }
+
+    fn entries(&self, call: &Call, ino: Ino, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
+        let whole = match self.node(ino)? {
+            Node::Root => ROOT_NAMES.map(|(name, node)| self.dir_entry(&node, name)).into(),
+            Node::Secrets => return self.secrets(call, from),
+            Node::Deleted => return self.deleted(call, from),
+            Node::Files => return self.files(call, from),
+            Node::Backups => return self.backups(call, from),
+            Node::Dir(secret) => self.entries_of(call, &secret)?,
+            Node::Versions(secret) => self.versions(call, &secret)?,
+            _ => return Err(FsError::plain(libc::ENOTDIR)),
         };
-        if let Some(kept) = kept.filter(|_| !from_start) {
-            return Ok(kept);
-        }
-        let fresh = Arc::new(self.entries(call, ino)?);
-        if let Some(Handle::Directory { entries, .. }) = self.state().handles.get_mut(&handle) {
-            *entries = Some(fresh.clone());
-        }
-        Ok(fresh)
+        Ok((whole, Rest::Nothing))
     }
 
-    fn entries(&self, call: &Call, ino: Ino) -> FsResult<Vec<DirEntry>> {
-        match self.node(ino)? {
-            Node::Root => Ok(ROOT_NAMES.map(|(name, node)| self.dir_entry(&node, name)).into()),
-            Node::Secrets => self.secrets(call),
-            Node::Deleted => self.deleted(call),
-            Node::Files => self.files(call),
-            Node::Backups => self.backups(call),
-            Node::Dir(secret) => self.entries_of(call, &secret),
-            Node::Versions(secret) => self.versions(call, &secret),
-            _ => Err(FsError::plain(libc::ENOTDIR)),
+    fn secrets(&self, call: &Call, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
+        let page = self.store.list(from.place(), call.wait)?;
+        let mut names: Vec<_> = page.items.into_iter().map(|item| item.name).collect();
+        let rest = Rest::of(page.next);
+        if rest == Rest::Nothing {
+            names.extend(self.state().newborn.keys().cloned());
         }
+        Ok((names.iter().map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect(), rest))
     }
 
-    fn secrets(&self, call: &Call) -> FsResult<Vec<DirEntry>> {
-        let listed = self.listed(call.wait)?;
-        let mut names: BTreeSet<_> = listed.into_iter().map(|item| item.name).collect();
-        names.extend(self.state().newborn.keys().cloned());
-        Ok(names.into_iter().map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect())
-    }
-
-    fn deleted(&self, call: &Call) -> FsResult<Vec<DirEntry>> {
+    fn deleted(&self, call: &Call, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
         self.send_removals(call.wait)?;
-        let (mut entries, mut next) = (Vec::new(), None);
-        loop {
-            let page = self.store.list_deleted(next.as_ref(), call.wait)?;
-            let names = page.items.into_iter().map(|item| item.properties.name);
-            entries.extend(names.map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())));
-            match page.next {
-                Some(more) => next = Some(more),
-                None => return Ok(entries),
-            }
-        }
+        let page = self.store.list_deleted(from.place(), call.wait)?;
+        let names = page.items.into_iter().map(|item| item.properties.name);
+        let entries = names.map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect();
+        Ok((entries, Rest::of(page.next)))
     }
 
     /// `value` comes first, because what removes a directory unlinks in this order (SAVES.md 4).
@@ -121,7 +126,7 @@ impl SecretFs {
         Ok(entries)
     }
 
-    fn dir_entry(&self, node: &Node, name: &str) -> DirEntry {
+    pub(super) fn dir_entry(&self, node: &Node, name: &str) -> DirEntry {
         let kind = match node {
             Node::Root
             | Node::Secrets

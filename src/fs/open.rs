@@ -229,7 +229,7 @@ impl SecretFs {
         let bytes = match state.handles.get(&handle) {
             Some(Handle::Content(content)) => part(content.bytes(), offset, size),
             Some(Handle::Draft { id, .. }) => state.drafts.get(id).map_or(&[][..], |draft| draft.read(offset, size)),
-            Some(Handle::Directory { .. }) => return Err(FsError::plain(libc::EISDIR)),
+            Some(Handle::Directory(_)) => return Err(FsError::plain(libc::EISDIR)),
             None => return Err(FsError::plain(libc::EBADF)),
         };
         Ok(Zeroizing::new(bytes.to_vec()))

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::secret::{SecretAttributes, SecretName};
+use crate::store::Continuation;
 
 use super::attr::DirEntry;
 use super::content::Content;
@@ -32,13 +33,52 @@ pub enum Handle {
         /// Opened for writing.
         writable: bool,
     },
-    /// A directory, as it was at its first read.
-    Directory {
-        /// Whose.
-        ino: Ino,
-        /// `None` before the first read.
-        entries: Option<Arc<Vec<DirEntry>>>,
-    },
+    /// A directory.
+    Directory(Reading),
+}
+
+/// How far a directory was read.
+#[derive(Clone)]
+pub struct Reading {
+    /// Which.
+    pub ino: Ino,
+    /// What was read.
+    pub entries: Arc<Vec<DirEntry>>,
+    /// What was not.
+    pub rest: Rest,
+}
+
+impl Reading {
+    /// Nothing of it.
+    pub fn new(ino: Ino) -> Self {
+        Self { ino, entries: Arc::default(), rest: Rest::All }
+    }
+}
+
+/// What of a directory was not read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// All of it.
+    All,
+    /// From here on.
+    From(Continuation),
+    /// Nothing.
+    Nothing,
+}
+
+impl Rest {
+    /// What a page leaves.
+    pub fn of(next: Option<Continuation>) -> Self {
+        next.map_or(Self::Nothing, Self::From)
+    }
+
+    /// Where the next page starts.
+    pub fn place(&self) -> Option<&Continuation> {
+        match self {
+            Self::From(place) => Some(place),
+            Self::All | Self::Nothing => None,
+        }
+    }
 }
 
 /// Which thread was sent back from which file.

@@ -447,7 +447,8 @@ impl Filesystem for Adapter {
     }
 
     fn readdir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let act = move |fs: &SecretFs, call: &Call| fs.readdir(call, handle.0, offset == 0);
+        let act =
+            move |fs: &SecretFs, call: &Call| fs.readdir(call, handle.0, usize::try_from(offset).unwrap_or(usize::MAX));
         self.read_call(request, "readdir", (reply, offset), act, send_entries);
     }
 

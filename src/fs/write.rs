@@ -288,6 +288,15 @@ impl SecretFs {
         self.draft_of(handle).is_some()
     }
 
+    /// Closes what its caller never heard of, because he was killed: nothing is saved.
+    pub fn abandon(&self, handle: u64) {
+        if let Some(id) = self.draft_of(handle) {
+            // Gone already is as good.
+            let _ = self.drop_changes(id);
+        }
+        let _ = self.release(handle);
+    }
+
     /// The last descriptor of an open is closed. What was not saved yet is saved now; nobody hears the verdict.
     pub fn release(&self, handle: u64) -> FsResult<()> {
         let removed = self.state().handles.remove(&handle);

@@ -99,6 +99,8 @@ pub struct FsOptions {
     pub kernel_ttl: Duration,
     /// Names of the mount's own in `files/`, and the secrets they mean.
     pub aliases: BTreeMap<String, SecretName>,
+    /// A newline that an editor put behind a value which had none is taken off again.
+    pub final_newline_as_before: bool,
     /// A save makes a version also when its bytes are there already.
     pub always_set: bool,
     /// How long from its save a new version expires; never, if not given.
@@ -118,6 +120,7 @@ impl Default for FsOptions {
             gid: 0,
             kernel_ttl: Duration::from_secs(60),
             aliases: BTreeMap::new(),
+            final_newline_as_before: false,
             always_set: false,
             expires_in: None,
             write_timeout: Duration::from_secs(30),

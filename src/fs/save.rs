@@ -57,18 +57,17 @@ impl SecretFs {
     }
 
     /// Makes `bytes` the secret's value: one new version, or none if the file holds them already.
-    pub(super) fn save_value(
-        &self,
-        secret: &SecretName,
-        face: Face,
-        bytes: &Zeroizing<Vec<u8>>,
-        wait: Wait,
-    ) -> FsResult<()> {
+    pub(super) fn save_value(&self, secret: &SecretName, face: Face, bytes: &[u8], wait: Wait) -> FsResult<()> {
         if face == Face::Value {
             // What cannot be stored is refused before anybody is asked.
             as_text(bytes)?;
         }
-        let mut attributes = match self.before_saving(secret, wait)? {
+        let before = self.before_saving(secret, wait)?;
+        let bytes = match &before {
+            Before::Same(kept) if self.options.final_newline_as_before => without_added_newline(kept, face, bytes),
+            _ => bytes,
+        };
+        let mut attributes = match before {
             Before::Same(kept) if !self.options.always_set && holds(&kept, face, bytes) => return Ok(()),
             Before::Same(kept) => carried_over(&kept.properties),
             Before::Unreadable(properties) => carried_over(&properties),
@@ -187,6 +186,12 @@ fn as_text(bytes: &[u8]) -> FsResult<&str> {
 /// Whether this file of the secret holds these bytes.
 fn holds(kept: &KeyVaultSecret, face: Face, bytes: &[u8]) -> bool {
     Content::of(kept, face).is_ok_and(|content| content.bytes() == bytes)
+}
+
+/// `bytes` without the newline at their end that the file did not have before.
+fn without_added_newline<'a>(kept: &KeyVaultSecret, face: Face, bytes: &'a [u8]) -> &'a [u8] {
+    let had_one = Content::of(kept, face).is_ok_and(|content| content.bytes().ends_with(b"\n"));
+    bytes.strip_suffix(b"\n").filter(|_| !had_one).unwrap_or(bytes)
 }
 
 /// The string to store for these bytes, and the tag that says how it was made.

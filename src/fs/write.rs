@@ -17,6 +17,8 @@ use super::{Call, SecretFs};
 
 /// How many drafts a mount holds; a leak guard, far above what editors need.
 const MAX_DRAFTS: usize = 4096;
+/// How many bytes all drafts of a mount hold together. They are in memory, and a secret is small.
+const MAX_BYTES: usize = 64 << 20;
 
 /// How often an ending mount looks whether all saves are done.
 const SETTLE_POLL: std::time::Duration = std::time::Duration::from_millis(10);
@@ -142,6 +144,12 @@ impl SecretFs {
     pub fn write(&self, call: &Call, handle: u64, offset: u64, data: &[u8]) -> FsResult<()> {
         let (id, append) = self.writable(handle)?;
         self.note_writer(call, id);
+        if self.state().bytes_in_drafts().saturating_add(data.len()) > MAX_BYTES {
+            return Err(FsError::refused(
+                libc::ENOSPC,
+                "the unsaved files of this mount hold 64 MiB: save or remove some",
+            ));
+        }
         let now = self.seconds();
         self.with_draft(id, |draft| draft.write((!append).then_some(offset), data, now))
     }

@@ -144,14 +144,16 @@ impl SecretFs {
     pub fn write(&self, call: &Call, handle: u64, offset: u64, data: &[u8]) -> FsResult<()> {
         let (id, append) = self.writable(handle)?;
         self.note_writer(call, id);
-        if self.state().bytes_in_drafts().saturating_add(data.len()) > MAX_BYTES {
-            return Err(FsError::refused(
-                libc::ENOSPC,
-                "the unsaved files of this mount hold 64 MiB: save or remove some",
-            ));
-        }
         let now = self.seconds();
-        self.with_draft(id, |draft| draft.write((!append).then_some(offset), data, now))
+        let is_full = self.state().bytes_in_drafts().saturating_add(data.len()) > MAX_BYTES;
+        self.with_draft(id, |draft| {
+            if is_full {
+                draft.spoiled = true;
+                let why = "the unsaved files of this mount hold 64 MiB: save or remove some";
+                return Err(FsError::refused(libc::ENOSPC, why));
+            }
+            draft.write((!append).then_some(offset), data, now)
+        })
     }
 
     fn writable(&self, handle: u64) -> FsResult<(DraftId, bool)> {

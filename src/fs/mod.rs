@@ -11,6 +11,7 @@
 //! it each draft has one that is held during its save; the state may be locked under it, never the other way round.
 
 pub mod attr;
+pub mod certificate;
 pub mod draft;
 pub mod errno;
 pub mod processes;

@@ -7,6 +7,7 @@ use std::collections::HashMap;
 
 use crate::secret::{SecretName, Timestamp, Version};
 
+use super::certificate::CertificateFile;
 use super::encoding::Encoding;
 
 /// An inode's number.
@@ -32,6 +33,8 @@ pub enum Node {
     Dir(SecretName),
     /// `/secrets/n/versions`
     Versions(SecretName),
+    /// `/secrets/n/certificate`
+    Certificate(SecretName),
     /// `/files`
     Files,
     /// `/backup`
@@ -50,13 +53,15 @@ pub enum Node {
     Draft(DraftId),
 }
 
-/// The two files that a secret's value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The files that show a secret's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Face {
     /// `secrets/n/value`: the string itself.
     Value,
     /// `files/n`: what the string was made of.
     File,
+    /// `secrets/n/certificate/…`: a part of the certificate that it is.
+    Certificate(CertificateFile),
 }
 
 /// What is fixed about the version that an inode of a value stands for.
@@ -220,6 +225,7 @@ impl Tree {
             | Node::Backup(_)
             | Node::Dir(_)
             | Node::Versions(_)
+            | Node::Certificate(_)
             | Node::Current(_)
             | Node::Meta(_, None) => None,
         }

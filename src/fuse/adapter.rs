@@ -54,11 +54,10 @@ fn verdict<T>(operation: &'static str, result: FsResult<T>) -> Result<T, Errno> 
             "flush" | "fsync" => error.errno_at_close(),
             _ => error.errno(),
         };
-        match (&error, number) {
-            (FsError::Store(_), libc::ENOENT) | (FsError::Refused { why: "", .. }, _) => {
-                tracing::debug!("{operation}: errno {number}");
-            }
-            _ => tracing::warn!("{operation}: {error} (errno {number})"),
+        if number == libc::ENOENT || !error.has_sentence() {
+            tracing::debug!("{operation}: errno {number}");
+        } else {
+            tracing::warn!("{operation}: {error} (errno {number})");
         }
         errno(number)
     })

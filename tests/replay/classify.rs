@@ -54,12 +54,18 @@ pub const REASONS: &[Reason] = &[
     Reason {
         group: Group::OlderBuild,
         text: "401 in words without `MTLS_POP` (builds before 1.9.3070)",
-        fits: |exchange, it| exchange.status == 401 && is_message(it) && built_to(exchange, [1, 9, 3069, u32::MAX]),
+        fits: |exchange, it| {
+            exchange.status == 401
+                && said(it, &["Request is missing a", "AKV10000: Request is missing a"])
+                && built_to(exchange, [1, 9, 3069, u32::MAX])
+        },
     },
     Reason {
         group: Group::OlderBuild,
         text: "404 in the words `Secret not found: NAME` (builds to 1.1.0.898)",
-        fits: |exchange, it| exchange.status == 404 && is_message(it) && built_to(exchange, [1, 1, 0, 898]),
+        fits: |exchange, it| {
+            exchange.status == 404 && said(it, &["Secret not found: "]) && built_to(exchange, [1, 1, 0, 898])
+        },
     },
     Reason {
         group: Group::OlderBuild,
@@ -67,20 +73,24 @@ pub const REASONS: &[Reason] = &[
         fits: |exchange, it| {
             exchange.op == "get-deleted"
                 && exchange.status == 404
-                && is_message(it)
+                && said(it, &["A secret with (name/id) "])
                 && built_to(exchange, [1, 1, 10, 0])
         },
     },
     Reason {
         group: Group::OlderBuild,
         text: "409 of restore in the words `Conflict while restoring secret` (builds to 1.1.31.4)",
-        fits: |exchange, it| exchange.op == "restore" && is_message(it) && built_to(exchange, [1, 1, 31, 4]),
+        fits: |exchange, it| {
+            exchange.op == "restore"
+                && said(it, &["Conflict while restoring secret "])
+                && built_to(exchange, [1, 1, 31, 4])
+        },
     },
     Reason {
         group: Group::OlderBuild,
         text: "403 of a disabled deleted secret as `AccessDenied` (builds to 1.1.6.0)",
         fits: |exchange, it| {
-            let place = is_message(it) || it.at == "body.error.innererror.code";
+            let place = said(it, &["Operation get is not permitted on this object."]) || it.recorded == "AccessDenied";
             exchange.op == "get-deleted" && exchange.status == 403 && place && built_to(exchange, [1, 1, 6, 0])
         },
     },
@@ -88,7 +98,10 @@ pub const REASONS: &[Reason] = &[
         group: Group::OlderBuild,
         text: "403 of deleting a certificate's secret in shorter words (builds to 1.2.265.0)",
         fits: |exchange, it| {
-            exchange.op == "delete" && exchange.status == 403 && is_message(it) && built_to(exchange, [1, 2, 265, 0])
+            exchange.op == "delete"
+                && exchange.status == 403
+                && said(it, &["Operation \"delete\" is not allowed as this object's lifetime is managed"])
+                && built_to(exchange, [1, 2, 265, 0])
         },
     },
     Reason {
@@ -104,14 +117,20 @@ pub const REASONS: &[Reason] = &[
         group: Group::OlderBuild,
         text: "no `recoverableDays` under 7.1-preview (builds to 1.1.0.897)",
         fits: |exchange, it| {
-            it.at.ends_with(".recoverableDays") && it.how == How::Extra && built_to(exchange, [1, 1, 0, 897])
+            it.at.ends_with(".recoverableDays")
+                && it.how == How::Extra
+                && under(exchange, "7.1-preview")
+                && built_to(exchange, [1, 1, 0, 897])
         },
     },
     Reason {
         group: Group::OlderBuild,
         text: "`recoverableDays` under 7.0 too (build 1.1.0.893 alone)",
         fits: |exchange, it| {
-            it.at.ends_with(".recoverableDays") && it.how == How::Missing && exchange.build() == [1, 1, 0, 893]
+            it.at.ends_with(".recoverableDays")
+                && it.how == How::Missing
+                && under(exchange, "7.0")
+                && exchange.build() == [1, 1, 0, 893]
         },
     },
     Reason {
@@ -151,8 +170,13 @@ pub const REASONS: &[Reason] = &[
     },
     Reason {
         group: Group::Recorder,
-        text: "names rewritten: a listing out of order in which two secrets have one name",
-        fits: |exchange, it| exchange.is_list() && it.at == "body.value" && it.how == How::Count,
+        text: "names rewritten: a listing out of order, in which a deletion becomes visible between two pages",
+        fits: |exchange, it| {
+            exchange.is_list()
+                && exchange.op != "list-versions"
+                && it.at == "body.value of others"
+                && it.how == How::Count
+        },
     },
     Reason {
         group: Group::Recorder,
@@ -169,8 +193,16 @@ pub const REASONS: &[Reason] = &[
     },
 ];
 
-fn is_message(it: &Difference) -> bool {
-    it.at == "body.error.message" && it.how == How::Value
+/// Whether only the text differs, and the recorded one begins so.
+fn said(it: &Difference, beginnings: &[&str]) -> bool {
+    let begins = beginnings.iter().any(|beginning| it.recorded.starts_with(beginning));
+    it.at == "body.error.message" && it.how == How::Value && begins
+}
+
+/// Whether the request had this api-version, as far as its query was recorded.
+fn under(exchange: &Exchange, version: &str) -> bool {
+    let mut pairs = exchange.query.iter().flatten();
+    exchange.query.is_none() || pairs.any(|(name, value)| name == "api-version" && value == version)
 }
 
 fn is_extra(it: &Difference, header: &str) -> bool {

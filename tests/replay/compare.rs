@@ -42,6 +42,7 @@ pub struct Difference {
     pub at: String,
     pub how: How,
     pub recorded: String,
+    #[allow(dead_code, reason = "printed with what nobody explained")]
     pub ours: String,
 }
 
@@ -195,7 +196,8 @@ impl<'a> Comparison<'a> {
 
     fn array(&mut self, at: &str, recorded: &[Value], ours: &[Value]) {
         if recorded.len() != ours.len() {
-            self.differs(at, How::Count, names(recorded), names(ours));
+            let of_others = if self.form_only { " of others" } else { "" };
+            self.differs(&format!("{at}{of_others}"), How::Count, names(recorded), names(ours));
             return;
         }
         let at = format!("{at}[]");

@@ -16,8 +16,6 @@ pub struct Exchange {
     /// `None` if the recorder kept no query.
     pub query: Option<Vec<(String, String)>>,
     pub request_headers: BTreeMap<String, String>,
-    /// Whether the recorder kept the request's headers.
-    pub has_request_headers: bool,
     /// `null` without one.
     pub body: Value,
     pub status: u16,
@@ -42,7 +40,6 @@ impl Exchange {
             path: text(&record["path"]),
             query,
             request_headers: pairs(&record["request_headers"]).collect(),
-            has_request_headers: kept(&record["request_headers_recorded"]),
             body: record["request_body"].take(),
             status: record["status"].as_u64().and_then(|status| status.try_into().ok()).expect("a status"),
             headers: pairs(&record["response_headers"]).collect(),

@@ -157,7 +157,7 @@ pub const REASONS: &[Reason] = &[
     },
     Reason {
         group: Group::Recorder,
-        text: "`x-ms-request-id` left out by the recorder of the Python and Node tests (vcr)",
+        text: "`x-ms-request-id` left out by the recorder of the Python and az tests (vcr)",
         fits: |exchange, it| is_extra(it, "x-ms-request-id") && exchange.format == "vcr",
     },
     Reason {

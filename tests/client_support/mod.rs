@@ -59,21 +59,26 @@ pub struct Server {
 impl Server {
     /// Plays `script`, then hangs up on everybody.
     pub fn play(script: Vec<Act>) -> Self {
-        Self::start(script, None, None)
+        Self::at("127.0.0.1:0", script)
+    }
+
+    /// The same at an address of its own.
+    pub fn at(address: &str, script: Vec<Act>) -> Self {
+        Self::start(address, script, None, None)
     }
 
     /// Does with each request what `decide` says.
     pub fn decide(decide: impl FnMut(&Seen) -> Act + Send + 'static) -> Self {
-        Self::start(Vec::new(), None, Some(Box::new(decide)))
+        Self::start("127.0.0.1:0", Vec::new(), None, Some(Box::new(decide)))
     }
 
     /// The same over TLS.
     pub fn play_tls(script: Vec<Act>, identity: &Identity) -> Self {
-        Self::start(script, Some(identity.config()), None)
+        Self::start("127.0.0.1:0", script, Some(identity.config()), None)
     }
 
-    fn start(script: Vec<Act>, tls: Option<Arc<rustls::ServerConfig>>, decide: Option<Decide>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    fn start(address: &str, script: Vec<Act>, tls: Option<Arc<rustls::ServerConfig>>, decide: Option<Decide>) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let (script, seen) = (Arc::new(Mutex::new(VecDeque::from(script))), Arc::default());
         let server = Self { port, script: script.clone(), seen: Arc::clone(&seen) };

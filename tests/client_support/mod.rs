@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -54,6 +55,7 @@ pub struct Server {
     pub port: u16,
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
@@ -81,11 +83,13 @@ impl Server {
         let listener = TcpListener::bind(address).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let (script, seen) = (Arc::new(Mutex::new(VecDeque::from(script))), Arc::default());
-        let server = Self { port, script: script.clone(), seen: Arc::clone(&seen) };
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let server = Self { port, script: script.clone(), seen: Arc::clone(&seen), connections: connections.clone() };
         let next = move |_: &Seen| script.lock().expect("no panic").pop_front().unwrap_or(Act::HangUp);
         let decide = Arc::new(Mutex::new(decide.unwrap_or_else(|| Box::new(next))));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                connections.fetch_add(1, Ordering::SeqCst);
                 let (decide, seen, tls) = (decide.clone(), seen.clone(), tls.clone());
                 std::thread::spawn(move || match tls {
                     None => serve(stream, &decide, &seen),
@@ -121,6 +125,11 @@ impl Server {
 
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("no panic").clone()
+    }
+
+    /// How often anybody connected.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// The method and path of each request, without the query.

@@ -8,8 +8,10 @@ use akvfs::store::{Continuation, ErrorKind, SecretStore, StoreError};
 use akvfs::vault::SecretClient;
 use client_support::*;
 
+type Perform = fn(&SecretClient) -> Result<(), StoreError>;
+
 /// Operations of every verb, with and without a body.
-fn operations() -> [fn(&SecretClient) -> Result<(), StoreError>; 8] {
+fn operations() -> [Perform; 8] {
     [
         |client| client.get(&db(), None, within(5_000)).map(drop),
         |client| client.set(&db(), &value("x"), &SecretAttributes::default(), within(5_000)).map(drop),

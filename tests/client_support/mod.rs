@@ -32,6 +32,8 @@ pub enum Act {
     Flood(usize),
     /// Says nothing.
     Silence,
+    /// Says exactly this, and hangs up.
+    Raw(Vec<u8>),
 }
 
 /// A request as it came.
@@ -211,6 +213,10 @@ fn perform(act: Act, stream: &mut (impl Read + Write)) -> bool {
         Act::Flood(bytes) => {
             let _ = stream.write_all(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(&vec![b' '; bytes]);
+            false
+        }
+        Act::Raw(bytes) => {
+            let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
             false
         }
         Act::Silence => {

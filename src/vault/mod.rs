@@ -53,6 +53,18 @@ use crate::secret::{
 };
 use crate::store::{Operation, SecretStore as _, StoreError, Wait};
 
+/// What the fuzzer reaches that callers need not.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use super::Vault;
+    use super::address::Target;
+
+    /// Where `link`, found in a listing of the secrets of `vault`, would lead a request.
+    pub fn follow(vault: &Vault, link: &str) -> Option<url::Url> {
+        vault.follow(link, Target::Secrets, "7.6").ok()
+    }
+}
+
 /// A client of one vault. Cheap to clone; clones share connections, token and limits.
 ///
 /// The methods here are those of Python's `SecretClient`; each ends within

@@ -1,5 +1,10 @@
 //! Credentials from a file: by name, from systemd's directory, and refused when somebody else may get at them.
 
+use akvfs::local::{ServeOptions, Server as LocalVault};
+use akvfs::store::ErrorKind;
+use akvfs::vault::{StaticToken, local_token};
+use zeroize::Zeroizing;
+
 use super::*;
 
 fn put(path: &Path, text: &str, mode: u32) {
@@ -91,4 +96,22 @@ fn a_file_that_others_may_get_at_is_refused_and_nobody_is_asked() {
         Err(_) => println!("SKIPPED: a file of somebody else (only root can make one)"),
     }
     assert!(authority.server.seen().is_empty());
+}
+
+#[test]
+fn the_token_file_of_a_local_vault_lets_its_client_in() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    put(file.path(), "canary-token\n", 0o600);
+    let options = ServeOptions { token: Some(Zeroizing::new("canary-token".to_owned())), ..ServeOptions::default() };
+    let vault = LocalVault::start(options, clock()).expect("serves");
+    let list = |tokens: StaticToken| {
+        let options = ClientOptions { verify_challenge_resource: false, ..ClientOptions::default() };
+        let client = SecretClient::new(vault.url(), Arc::new(tokens), options, clock()).expect("loopback");
+        client.list(None, within(5_000)).map(drop).map_err(|error| error.kind)
+    };
+    assert_eq!(list(local_token(Some(file.path())).expect("read")), Ok(()));
+    assert_eq!(list(StaticToken::new("another".to_owned())), Err(ErrorKind::Authentication));
+    put(file.path(), "canary-token\n", 0o604);
+    let why = local_token(Some(file.path())).err().expect("refused").to_string();
+    assert!(why.contains("its mode is 0604") && !why.contains("canary"), "{why}");
 }

@@ -17,7 +17,7 @@ use crate::fuse::notify::Announcer;
 use crate::fuse::{Limits, Serving};
 use crate::local::{ServeError, ServeOptions, Server};
 use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
-use crate::vault::{AuthKind, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
+use crate::vault::{AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
 
 use super::options::{Auth, MountOptions};
 use super::source::Source;
@@ -117,8 +117,8 @@ fn connect(
             Ok((client(url, Arc::new(StaticToken::new("local".to_owned())), false)?, None))
         }
         Source::Loopback { url } | Source::Azure { url } => {
-            let tokens = azure_tokens(auth_kind(options.auth)?, None, clock.clone())
-                .map_err(|error| MountError::Client(error.to_string()))?;
+            let how = AuthOptions { kind: auth_kind(options.auth)?, ..AuthOptions::default() };
+            let tokens = azure_tokens(how, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
     }

@@ -45,6 +45,15 @@ pub fn read(reply: &Reply, vault: &Vault, verify: bool) -> Asked {
     asked
 }
 
+/// What a claims challenge says of itself, if `reply` has one.
+pub(super) fn claims_reason(reply: &Reply) -> Option<String> {
+    let found =
+        reply.headers_called("www-authenticate").flat_map(schemes).find(|scheme| scheme.get("claims").is_some());
+    let scheme = found?;
+    let reason = scheme.get("error_description").or_else(|| scheme.get("error"));
+    Some(reason.unwrap_or("claims").to_owned())
+}
+
 fn weigh(scheme: &Scheme, vault: &Vault, verify: bool) -> Asked {
     // The authority and resource of a claims challenge are passed over: the known ones hold.
     if scheme.get("claims").is_some() {

@@ -122,7 +122,12 @@ impl SecretFs {
         if self.state().is_hidden(secret) {
             return self.lookup_creation(call, Target::Value(secret.clone()));
         }
-        let ttl = self.kernel_ttl(found.valid_for);
+        let moved = self.state().movers.contains_key(secret);
+        if moved && self.is_mover(call, secret) {
+            return Err(no_entry());
+        }
+        // Whose answer this is depends on who asks: the kernel must not keep it.
+        let ttl = if moved { Duration::ZERO } else { self.kernel_ttl(found.valid_for) };
         if found.properties.is_disabled() {
             return Ok(self.value_entry(secret, None, self.unreadable(&found.properties)));
         }
@@ -134,6 +139,11 @@ impl SecretFs {
         }
         // The size comes with the getattr that follows.
         Ok(self.value_entry(secret, found.current.as_ref(), self.attr_of(&found.properties, 0)))
+    }
+
+    fn is_mover(&self, call: &Call, secret: &SecretName) -> bool {
+        let process = self.process(call);
+        self.state().is_mover(secret, process, self.now())
     }
 
     /// The inode that this thread was sent back for.

@@ -117,7 +117,11 @@ impl SecretFs {
                 return Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"));
             }
         }
-        self.state().removals.remove(secret);
+        {
+            let mut state = self.state();
+            state.removals.remove(secret);
+            state.movers.remove(secret);
+        }
         let bytes = self.with_draft(id, |draft| Ok(Zeroizing::new(draft.bytes().to_vec())))?;
         if bytes.len() > crate::secret::MAX_VALUE {
             return Err(FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"));
@@ -176,12 +180,12 @@ impl SecretFs {
         }
     }
 
-    /// An editor makes a backup by moving the value aside. It gets a copy; the value stays where it is, so that readers
-    /// never miss it.
+    /// An editor makes a backup by moving the value aside. It gets a copy; the value stays where it is for everybody
+    /// else, so that readers never miss it.
     fn move_aside(&self, call: &Call, secret: &SecretName, new_name: &str) -> FsResult<()> {
         self.check_scratch_target(call, secret, new_name)?;
         let value = self.value_to_change(call, secret)?;
-        let now = self.seconds();
+        let (process, now) = (self.process(call), self.seconds());
         let mut state = self.state();
         if let Some(other) = state.scratch(secret, new_name) {
             if let Some(draft) = state.drafts.get_mut(&other) {
@@ -194,6 +198,7 @@ impl SecretFs {
             draft.load(&value);
             (draft.uid, draft.gid, draft.mtime, draft.copy_of_value) = (call.uid, call.gid, now, true);
         }
+        state.movers.insert(secret.clone(), (process, self.now()));
         let dir = state.tree.intern(&Node::Dir(secret.clone()));
         drop(state);
         self.kernel.tell(Notice::Entry(dir, new_name.to_owned()));

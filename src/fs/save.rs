@@ -97,6 +97,7 @@ impl SecretFs {
             state.newborn.remove(secret);
             state.removals.remove(secret);
             state.set_aside.remove(secret);
+            state.movers.remove(secret);
             state.ghosts.remove(secret);
             state.tree.intern(&Node::Dir(secret.clone()))
         };

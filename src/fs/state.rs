@@ -86,6 +86,8 @@ pub struct State {
     pub removals: BTreeMap<SecretName, Removal>,
     /// Values hidden because they were moved aside and then unlinked.
     pub set_aside: BTreeSet<SecretName>,
+    /// Who moved a value aside, and when. For him it is gone, so that he may create it anew (`cp -b`).
+    pub movers: HashMap<SecretName, (Process, Moment)>,
     /// Secrets that are gone, and the process that still clears up behind them.
     pub ghosts: HashMap<SecretName, (Process, Moment)>,
     /// Who listed a secret's directory, and when.
@@ -195,6 +197,11 @@ impl State {
     /// Whether `process` still clears up behind a secret that is gone.
     pub fn is_ghost_of(&self, name: &SecretName, process: Process, now: Moment) -> bool {
         self.ghosts.get(name).is_some_and(|(by, at)| process != 0 && *by == process && now.since(*at) < REMOVER_LIMIT)
+    }
+
+    /// Whether `process` moved this value aside and has not put another in its place.
+    pub fn is_mover(&self, name: &SecretName, process: Process, now: Moment) -> bool {
+        self.movers.get(name).is_some_and(|(by, at)| process != 0 && *by == process && now.since(*at) < REMOVER_LIMIT)
     }
 
     /// The kernel forgets an inode.

@@ -91,6 +91,7 @@ impl SecretFs {
             // A new file of that name is a save, not a removal.
             state.removals.remove(secret);
             state.set_aside.remove(secret);
+            state.movers.remove(secret);
         }
         let is_scratch = matches!(target, Target::Scratch(..));
         let id = state.new_draft(target, None);

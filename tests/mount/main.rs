@@ -1,0 +1,9 @@
+//! Real mounts, used by ordinary programs, with the vault asked afterwards.
+//!
+//! Each test has a vault and a mount of its own. Where nothing can be mounted, or a program is missing, the test says
+//! SKIPPED and passes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod harness;
+mod writers;

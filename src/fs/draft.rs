@@ -51,6 +51,9 @@ pub struct Draft {
     pub loaded: bool,
     /// Whether there is something to save.
     pub dirty: bool,
+    /// Whether a write did not fit, so that the bytes are not what the program meant. Nothing is saved until they are
+    /// cut: a value that stands is better than a part of the new one.
+    pub overflowed: bool,
     /// Whether this file may hold bytes at all: a new file of a legal name that is no temporary may only stand there
     /// empty.
     pub may_grow: bool,
@@ -84,6 +87,7 @@ impl Draft {
             mtime: 0,
             loaded: false,
             dirty: false,
+            overflowed: false,
             may_grow: true,
             retired: false,
             copy_of_value: false,
@@ -124,7 +128,9 @@ impl Draft {
             None => self.bytes.len(),
         };
         let end = start.checked_add(data.len()).ok_or_else(|| self.too_big())?;
-        self.resize(end.max(self.bytes.len()), now)?;
+        let resized = self.resize(end.max(self.bytes.len()), now);
+        self.overflowed |= resized.is_err();
+        resized?;
         self.bytes[start..end].copy_from_slice(data);
         Ok(())
     }
@@ -132,7 +138,14 @@ impl Draft {
     /// Cuts or fills with zeros.
     pub fn truncate(&mut self, size: u64, now: i64) -> FsResult<()> {
         let size = usize::try_from(size).map_err(|_| self.too_big())?;
-        self.resize(size, now)
+        self.resize(size, now)?;
+        self.overflowed = false;
+        Ok(())
+    }
+
+    /// The bytes, if all that was written is among them.
+    pub fn whole(&self) -> FsResult<Zeroizing<Vec<u8>>> {
+        if self.overflowed { Err(self.too_big()) } else { Ok(Zeroizing::new(self.bytes.to_vec())) }
     }
 
     /// What a reader at `offset` gets.
@@ -218,6 +231,19 @@ mod tests {
             assert_eq!(result.expect_err("too big").errno(), libc::EFBIG);
         }
         assert_eq!(draft.bytes().len(), MAX_VALUE);
+    }
+
+    #[test]
+    fn what_did_not_fit_is_not_whole_until_it_is_cut() {
+        let mut draft = value();
+        draft.write(Some(0), &[b'x'; MAX_VALUE], 0).expect("fits");
+        assert!(draft.whole().is_ok());
+        draft.truncate(1 << 40, 0).expect_err("too big");
+        assert!(draft.whole().is_ok(), "the program knows what it has");
+        draft.write(None, b"x", 0).expect_err("too big");
+        assert_eq!(draft.whole().expect_err("not whole").errno(), libc::EFBIG);
+        draft.truncate(0, 0).expect("cut");
+        assert!(draft.whole().is_ok());
     }
 
     #[test]

@@ -3,8 +3,6 @@
 //! The kernel keeps the lock on both directories until it has the answer, so nothing here waits for the kernel to
 //! drop a name; it is told to, and does so after the answer.
 
-use zeroize::Zeroizing;
-
 use crate::secret::SecretName;
 
 use super::draft::{Target, is_temporary};
@@ -122,7 +120,7 @@ impl SecretFs {
             state.removals.remove(secret);
             state.movers.remove(secret);
         }
-        let bytes = self.with_draft(id, |draft| Ok(Zeroizing::new(draft.bytes().to_vec())))?;
+        let bytes = self.with_draft(id, |draft| draft.whole())?;
         if bytes.len() > crate::secret::MAX_VALUE {
             return Err(FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"));
         }
@@ -141,7 +139,7 @@ impl SecretFs {
     }
 
     fn rename_to_meta(&self, call: &Call, id: DraftId, secret: &SecretName) -> FsResult<()> {
-        let bytes = self.with_draft(id, |draft| Ok(Zeroizing::new(draft.bytes().to_vec())))?;
+        let bytes = self.with_draft(id, |draft| draft.whole())?;
         self.save_meta(secret, &bytes, call.wait)?;
         self.with_draft(id, |draft| {
             draft.target = Target::Nameless;

@@ -23,7 +23,7 @@ impl SecretFs {
     pub(super) fn save(&self, id: DraftId, wait: Wait) -> FsResult<()> {
         let saving = self.with_draft(id, |draft| Ok(draft.saving.clone()))?;
         let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((target, bytes, writes)) = self.unsaved(id) else { return Ok(()) };
+        let Some((target, bytes, writes)) = self.unsaved(id)? else { return Ok(()) };
         match &target {
             Target::Value(secret) => self.save_value(secret, bytes, wait)?,
             Target::Meta(secret) => self.save_meta(secret, &bytes, wait)?,
@@ -40,10 +40,10 @@ impl SecretFs {
         })
     }
 
-    fn unsaved(&self, id: DraftId) -> Option<(Target, Zeroizing<Vec<u8>>, u64)> {
+    fn unsaved(&self, id: DraftId) -> FsResult<Option<(Target, Zeroizing<Vec<u8>>, u64)>> {
         let state = self.state();
-        let draft = state.drafts.get(&id).filter(|draft| draft.dirty)?;
-        Some((draft.target.clone(), Zeroizing::new(draft.bytes().to_vec()), draft.writes))
+        let Some(draft) = state.drafts.get(&id).filter(|draft| draft.dirty) else { return Ok(None) };
+        Ok(Some((draft.target.clone(), draft.whole()?, draft.writes)))
     }
 
     /// Makes `bytes` the secret's value: one new version, or none if they are its value already.

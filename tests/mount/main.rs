@@ -6,4 +6,6 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod harness;
+mod refusals;
+mod removing;
 mod writers;

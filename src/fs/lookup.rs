@@ -50,6 +50,19 @@ pub(super) fn parse_existing(text: &str) -> FsResult<SecretName> {
 impl SecretFs {
     /// What `name` in `parent` is.
     pub fn lookup(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if self.state().is_late_again(call.thread, parent, name, self.now()) {
+            return Err(FsError::refused(libc::ETIMEDOUT, "the vault did not answer in time"));
+        }
+        let found = self.look_up(call, parent, name);
+        // A name that the kernel holds is looked up twice if it cannot be had: first to see whether it still holds, then
+        // anew. One caller waits once.
+        if found.is_err() && call.wait != Wait::No && call.wait.remaining(&*self.clock).is_zero() {
+            self.state().look_up_was_late(call.thread, parent, name, self.now());
+        }
+        found
+    }
+
+    pub(super) fn look_up(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
         let entry = match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),

@@ -56,7 +56,7 @@ impl SecretFs {
     }
 
     fn lookup_exists(&self, call: &Call, parent: Ino, name: &str) -> FsResult<bool> {
-        match self.lookup(call, parent, name) {
+        match self.look_up(call, parent, name) {
             Ok(entry) => {
                 self.forget(entry.node, 1);
                 Ok(true)

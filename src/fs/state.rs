@@ -19,6 +19,9 @@ const BOUNCE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process that removes a directory is believed to be still at it (SAVES.md 4).
 pub const REMOVER_LIMIT: Duration = Duration::from_secs(30);
 
+/// How soon the kernel repeats a look-up that failed (at once; this is for a busy machine).
+const REPEAT_LIMIT: Duration = Duration::from_secs(1);
+
 /// An open descriptor, or several that share one open.
 #[derive(Clone)]
 pub enum Handle {
@@ -80,6 +83,8 @@ pub struct State {
     pub handles: HashMap<u64, Handle>,
     /// Threads on their way back, by name.
     pub bounces: HashMap<(u32, SecretName), Bounce>,
+    /// Look-ups whose time was up, by thread.
+    late: HashMap<u32, (Ino, String, Moment)>,
     /// Directories without a secret.
     pub newborn: BTreeMap<SecretName, Newborn>,
     /// Values hidden because their secret is going to be deleted.
@@ -176,6 +181,21 @@ impl State {
                 self.drop_if_unused(id);
             }
         }
+    }
+
+    /// Notes that a thread's look-up had no time left.
+    pub fn look_up_was_late(&mut self, thread: u32, parent: Ino, name: &str, now: Moment) {
+        self.late.retain(|_, (.., at)| now.since(*at) < REPEAT_LIMIT);
+        if thread != 0 {
+            self.late.insert(thread, (parent, name.to_owned(), now));
+        }
+    }
+
+    /// Whether this is the kernel's repetition of a look-up that had no time left. Says so once.
+    pub fn is_late_again(&mut self, thread: u32, parent: Ino, name: &str, now: Moment) -> bool {
+        let is_it =
+            |(dir, entry, at): (Ino, String, Moment)| dir == parent && entry == name && now.since(at) < REPEAT_LIMIT;
+        self.late.remove(&thread).is_some_and(is_it)
     }
 
     /// Notes who lists a secret's directory.

@@ -5,7 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+mod calls;
 mod harness;
+mod outages;
 mod refusals;
 mod removing;
 mod writers;

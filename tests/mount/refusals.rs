@@ -3,46 +3,15 @@
 use std::ffi::CString;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::{AsRawFd, IntoRawFd};
-use std::os::unix::ffi::OsStrExt;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt, symlink};
-use std::path::Path;
 
 use akvfs::local::ManagedSecret;
 use akvfs::secret::{SecretAttributes, SecretValue};
 use akvfs::store::ErrorKind;
 
+use super::calls::{c_path, call, errno, write};
 use super::harness::{Vault, World, has, name};
-
-/// The errno of a failure; 0 for success.
-fn errno<T>(result: io::Result<T>) -> i32 {
-    result.err().map_or(0, |error| error.raw_os_error().unwrap())
-}
-
-fn c_path(path: &Path) -> CString {
-    CString::new(path.as_os_str().as_bytes()).unwrap()
-}
-
-/// The errno of a system call that answers below 0 when it fails.
-fn call(answer: impl Into<i64>) -> i32 {
-    if answer.into() < 0 { io::Error::last_os_error().raw_os_error().unwrap() } else { 0 }
-}
-
-/// Writes a file whole. The errno is that of open, write or close, whichever fails first, and where it failed.
-fn write(path: &Path, bytes: &[u8]) -> (i32, &'static str) {
-    let mut file = match OpenOptions::new().write(true).create(true).truncate(true).open(path) {
-        Ok(file) => file,
-        Err(error) => return (error.raw_os_error().unwrap(), "open"),
-    };
-    if let Err(error) = file.write_all(bytes) {
-        return (error.raw_os_error().unwrap(), "write");
-    }
-    // SAFETY: the descriptor is ours and closed once.
-    match call(unsafe { libc::close(file.into_raw_fd()) }) {
-        0 => (0, ""),
-        number => (number, "close"),
-    }
-}
 
 /// Everything that can be asked of a vault.
 fn snapshot(vault: &Vault) -> Vec<String> {

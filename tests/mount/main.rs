@@ -8,6 +8,8 @@
 mod calls;
 mod harness;
 mod outages;
+mod readers;
+mod reading;
 mod refusals;
 mod removing;
 mod writers;

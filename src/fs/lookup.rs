@@ -13,7 +13,7 @@ use super::draft::Target;
 use super::errno::{FsError, FsResult};
 use super::list::all_versions;
 use super::tree::{DraftId, Ino, Node};
-use super::{Call, SecretFs};
+use super::{Call, Notice, SecretFs};
 
 /// The file names of a secret's directory.
 pub const VALUE: &str = "value";
@@ -91,6 +91,7 @@ impl SecretFs {
         match self.live_home(call, &name)? {
             Home::Live(found) if found.properties.name.as_str() == text => {
                 let dated = found.properties.updated_on.map_or(self.mounted, |date| date.0);
+                self.show_in(&name, &Node::Secrets);
                 Ok(self.directory(&Node::Dir(found.properties.name), dated, self.kernel_ttl(found.valid_for)))
             }
             Home::Newborn | Home::Ghost => Ok(self.directory(&Node::Dir(name), self.mounted, Duration::ZERO)),
@@ -105,8 +106,19 @@ impl SecretFs {
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
+        self.show_in(&name, &Node::Deleted);
         let dated = secret.deleted_date.map_or(self.mounted, |date| date.0);
         Ok(self.directory(&Node::Dir(secret.properties.name), dated, Duration::ZERO))
+    }
+
+    /// A directory stands in one place. What another party moved, the kernel may still have in the old one, and would
+    /// refuse to rename it from the new.
+    fn show_in(&self, secret: &SecretName, place: &Node) {
+        let mut state = self.state();
+        let parent = state.tree.intern(place);
+        if let Some(before) = state.show_in(secret, parent) {
+            self.kernel.tell(Notice::Entry(before, secret.to_string()));
+        }
     }
 
     fn lookup_in_secret(&self, call: &Call, secret: &SecretName, name: &str) -> FsResult<Entry> {

@@ -85,6 +85,8 @@ pub struct State {
     pub bounces: HashMap<(u32, SecretName), Bounce>,
     /// Look-ups whose time was up, by thread.
     late: HashMap<u32, (Ino, String, Moment)>,
+    /// Under which directory the kernel was last shown a secret's own.
+    shown_in: HashMap<SecretName, Ino>,
     /// Directories without a secret.
     pub newborn: BTreeMap<SecretName, Newborn>,
     /// Values hidden because their secret is going to be deleted.
@@ -181,6 +183,11 @@ impl State {
                 self.drop_if_unused(id);
             }
         }
+    }
+
+    /// Notes under which directory a secret's own is shown now. Gives back where the kernel may still have it.
+    pub fn show_in(&mut self, name: &SecretName, parent: Ino) -> Option<Ino> {
+        self.shown_in.insert(name.clone(), parent).filter(|before| *before != parent)
     }
 
     /// Notes that a thread's look-up had no time left.

@@ -179,7 +179,7 @@ impl Mount {
         std::fs::create_dir(aside.path().join("files")).unwrap();
         let log = File::create(aside.path().join("log")).unwrap();
         let mut command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
-        command.args(["mount", "-f", "-o", "rw"]).env("AKVFS_LOG", "akvfs=info");
+        command.args(["mount", "-f", "-o", "rw"]).env("AKVFS_LOG", "akvfs=trace");
         if !options.is_empty() {
             command.args(["-o", options]);
         }
@@ -274,7 +274,9 @@ impl Drop for Mount {
         }
         let _ = Command::new("umount").arg("-l").arg(self.dir.path()).stderr(Stdio::null()).status();
         if std::thread::panicking() {
-            eprintln!("the daemon's log:\n{}", self.log());
+            let log = self.log();
+            let lines = log.lines().filter(|line| !line.contains(" DEBUG ") && !line.contains(" TRACE "));
+            eprintln!("the daemon's log:\n{}", lines.collect::<Vec<_>>().join("\n"));
         } else {
             assert!(ended, "the daemon did not end in time:\n{}", self.log());
         }

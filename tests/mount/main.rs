@@ -6,10 +6,13 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod calls;
+mod commands;
 mod harness;
 mod outages;
 mod readers;
 mod reading;
+mod readme;
 mod refusals;
 mod removing;
+mod saving;
 mod writers;

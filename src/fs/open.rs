@@ -10,7 +10,7 @@ use std::sync::Arc;
 use zeroize::Zeroizing;
 
 use crate::secret::{KeyVaultSecret, SecretName, Version};
-use crate::store::ErrorKind;
+use crate::store::{ErrorKind, Wait};
 
 use super::attr::Opened;
 use super::draft::Target;
@@ -86,16 +86,31 @@ impl SecretFs {
     fn open_value(&self, call: &Call, ino: Ino, secret: &SecretName) -> FsResult<Opened> {
         let kept = self.current_of(call, secret)?;
         let Some(version) = kept.properties.version.clone() else { return Err(FsError::plain(libc::EIO)) };
-        let is_it = {
+        let bound = {
             let mut state = self.state();
             if state.tree.bound(ino).is_none() {
                 let (size, updated_on) = (kept.value.len() as u64, kept.properties.updated_on);
                 state.tree.bind(ino, Bound { version: version.clone(), size, updated_on });
             }
-            state.tree.bound(ino).is_some_and(|bound| bound.version == version)
+            state.tree.bound(ino).map(|bound| bound.version.clone())
         };
-        // Another version is current: its inode is another one, which the next look-up gives.
-        if is_it { Ok(self.opened(Handle::Value(kept.value), false)) } else { Err(look_again()) }
+        match bound {
+            Some(bound) if bound != version => self.open_overtaken(call, secret, &bound),
+            _ => {
+                self.state().has_arrived(call.thread);
+                Ok(self.opened(Handle::Value(kept.value), false))
+            }
+        }
+    }
+
+    /// Another version is current than the one that was looked up. Its inode is another one, which the next look-up gives;
+    /// but the kernel repeats that only once. Whoever is overtaken again gets what he found, current a moment ago.
+    fn open_overtaken(&self, call: &Call, secret: &SecretName, found: &Version) -> FsResult<Opened> {
+        let again = self.state().is_overtaken_again(call.thread, secret, self.now());
+        match self.store.get(secret, Some(found), Wait::No) {
+            Ok(kept) if again => Ok(self.opened(Handle::Value(kept.value), false)),
+            _ => Err(look_again()),
+        }
     }
 
     /// The current version with its value, refused as an open is refused.

@@ -23,7 +23,7 @@ impl SecretFs {
     pub(super) fn save(&self, id: DraftId, wait: Wait) -> FsResult<()> {
         let saving = self.with_draft(id, |draft| Ok(draft.saving.clone()))?;
         let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((target, bytes, writes)) = self.unsaved(id)? else { return Ok(()) };
+        let Some(Unsaved { target, bytes, writes }) = self.unsaved(id)? else { return Ok(()) };
         match &target {
             Target::Value(secret) => self.save_value(secret, bytes, wait)?,
             Target::Meta(secret) => self.save_meta(secret, &bytes, wait)?,
@@ -40,10 +40,10 @@ impl SecretFs {
         })
     }
 
-    fn unsaved(&self, id: DraftId) -> FsResult<Option<(Target, Zeroizing<Vec<u8>>, u64)>> {
+    fn unsaved(&self, id: DraftId) -> FsResult<Option<Unsaved>> {
         let state = self.state();
         let Some(draft) = state.drafts.get(&id).filter(|draft| draft.dirty) else { return Ok(None) };
-        Ok(Some((draft.target.clone(), draft.whole()?, draft.writes)))
+        Ok(Some(Unsaved { target: draft.target.clone(), bytes: draft.whole()?, writes: draft.writes }))
     }
 
     /// Makes `bytes` the secret's value: one new version, or none if they are its value already.
@@ -138,6 +138,14 @@ impl SecretFs {
             Err(error) => Err(error),
         }
     }
+}
+
+/// What a draft holds that is to be saved.
+struct Unsaved {
+    target: Target,
+    bytes: Zeroizing<Vec<u8>>,
+    /// The draft's count of writes when they were taken.
+    writes: u64,
 }
 
 /// What stood there before a save.

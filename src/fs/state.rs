@@ -83,6 +83,8 @@ pub struct State {
     pub handles: HashMap<u64, Handle>,
     /// Threads on their way back, by name.
     pub bounces: HashMap<(u32, SecretName), Bounce>,
+    /// Readers that were sent back because another version was current, by thread.
+    overtaken: HashMap<u32, (SecretName, Moment)>,
     /// Look-ups whose time was up, by thread.
     late: HashMap<u32, (Ino, String, Moment)>,
     /// Under which directory the kernel was last shown a secret's own.
@@ -188,6 +190,21 @@ impl State {
     /// Notes under which directory a secret's own is shown now. Gives back where the kernel may still have it.
     pub fn show_in(&mut self, name: &SecretName, parent: Ino) -> Option<Ino> {
         self.shown_in.insert(name.clone(), parent).filter(|before| *before != parent)
+    }
+
+    /// Whether a reader was overtaken by a save just before; from now on it was.
+    pub fn is_overtaken_again(&mut self, thread: u32, name: &SecretName, now: Moment) -> bool {
+        self.overtaken.retain(|_, (_, at)| now.since(*at) < BOUNCE_LIMIT);
+        if self.overtaken.remove(&thread).is_some_and(|(secret, _)| secret == *name) {
+            return true;
+        }
+        self.overtaken.insert(thread, (name.clone(), now));
+        false
+    }
+
+    /// A reader was not overtaken.
+    pub fn has_arrived(&mut self, thread: u32) {
+        self.overtaken.remove(&thread);
     }
 
     /// Notes that a thread's look-up had no time left.

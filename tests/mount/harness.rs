@@ -206,11 +206,6 @@ impl Mount {
         self.dir.path().join(path)
     }
 
-    /// The place.
-    pub fn dir(&self) -> &Path {
-        self.dir.path()
-    }
-
     /// A path on another filesystem.
     pub fn aside(&self, path: &str) -> PathBuf {
         self.aside.path().join("files").join(path)

@@ -55,10 +55,6 @@ impl Seen {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    fn absent(&self) {
-        self.absent.fetch_add(1, Ordering::Relaxed);
-    }
-
     fn told(&self) -> [u64; 5] {
         [&self.whole, &self.absent, &self.zeros, &self.short, &self.torn].map(|count| count.load(Ordering::Relaxed))
     }
@@ -74,16 +70,27 @@ fn read_by_steps(file: &mut File) -> Vec<u8> {
     }
 }
 
-fn by_path(path: &Path, seen: &Seen) {
+/// `None` where the value is not there; no other failure is allowed.
+fn open(path: &Path, seen: &Seen) -> Option<File> {
     match File::open(path) {
-        Ok(mut file) => seen.count(&read_by_steps(&mut file)),
-        Err(_) => seen.absent(),
+        Ok(file) => Some(file),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+            seen.absent.fetch_add(1, Ordering::Relaxed);
+            None
+        }
+        Err(error) => panic!("{}: {error}", path.display()),
+    }
+}
+
+fn by_path(path: &Path, seen: &Seen) {
+    if let Some(mut file) = open(path, seen) {
+        seen.count(&read_by_steps(&mut file));
     }
 }
 
 /// A descriptor shows the value it was opened with, whatever is saved meanwhile.
 fn by_an_old_descriptor(path: &Path, seen: &Seen) {
-    let Ok(mut file) = File::open(path) else { return seen.absent() };
+    let Some(mut file) = open(path, seen) else { return };
     let first = read_by_steps(&mut file);
     std::thread::sleep(Duration::from_millis(30));
     let mut again = vec![0; 32_768];
@@ -93,7 +100,7 @@ fn by_an_old_descriptor(path: &Path, seen: &Seen) {
 }
 
 fn by_map(path: &Path, seen: &Seen) {
-    let Ok(file) = File::open(path) else { return seen.absent() };
+    let Some(file) = open(path, seen) else { return };
     let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
     // SAFETY: a new mapping of that length, read before it is taken away.
     let copy = unsafe {
@@ -108,7 +115,7 @@ fn by_map(path: &Path, seen: &Seen) {
 }
 
 fn by_size(path: &Path, seen: &Seen) {
-    let Ok(mut file) = File::open(path) else { return seen.absent() };
+    let Some(mut file) = open(path, seen) else { return };
     let length = usize::try_from(file.metadata().unwrap().len()).unwrap();
     let mut bytes = vec![0; length];
     file.read_exact(&mut bytes).unwrap();
@@ -167,12 +174,15 @@ fn by_removing(path: &Path, text: &str) {
     OpenOptions::new().write(true).create_new(true).open(path).unwrap().write_all(text.as_bytes()).unwrap();
 }
 
+/// Saves a text at a path.
+type Save = fn(&Path, &str);
+
 #[test]
 fn readers_see_the_old_value_or_the_new_one() {
     let Some(world) = World::new(&[("a", &value(0))], "max_writes=100000/s,max_requests=100000/s") else { return };
     let path = world.path("secrets/a/value");
     let seconds = std::env::var("AKVFS_TEST_READ_SECONDS").ok().and_then(|text| text.parse().ok()).unwrap_or(SECONDS);
-    let ways: [(&str, fn(&Path, &str), bool); 5] = [
+    let ways: [(&str, Save, bool); 5] = [
         ("in pieces", in_pieces, false),
         ("in place", in_place, false),
         ("by renaming", by_renaming, false),

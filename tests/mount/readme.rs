@@ -86,6 +86,24 @@ fn the_readmes_tree_is_what_stands_there() {
     assert_eq!(found.lines().map(str::to_owned).collect::<BTreeSet<_>>(), written);
 }
 
+#[test]
+fn every_sentence_of_the_semantics_has_its_test() {
+    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mount");
+    let code: String =
+        std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
+    let text = page("docs/semantics.md");
+    let mut named = 0;
+    for sentence in text.split("\n- ").skip(1).map(|part| part.split("\n#").next().unwrap()) {
+        let tests: Vec<_> = in_backticks(sentence).into_iter().filter(|span| span.matches('_').count() > 1).collect();
+        assert!(!tests.is_empty(), "no test is named: {sentence}");
+        for test in tests {
+            assert!(code.contains(&format!("#[test]\nfn {test}()")), "there is no test {test}");
+            named += 1;
+        }
+    }
+    assert!(named > 30);
+}
+
 /// What the README's row of a kind's errno must say about it.
 fn said_of(kind: ErrorKind) -> &'static str {
     match kind {

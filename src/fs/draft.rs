@@ -152,7 +152,9 @@ impl Draft {
     pub fn write(&mut self, offset: Option<u64>, data: &[u8], now: i64) -> FsResult<()> {
         let start = offset.map_or(self.bytes.len(), |offset| usize::try_from(offset).unwrap_or(usize::MAX));
         let end = start.saturating_add(data.len());
-        self.resize(end.max(self.bytes.len()), now)?;
+        let resized = self.resize(end.max(self.bytes.len()), now);
+        self.spoiled |= resized.is_err();
+        resized?;
         self.bytes[start..end].copy_from_slice(data);
         Ok(())
     }
@@ -160,8 +162,14 @@ impl Draft {
     /// Cuts or fills with zeros.
     pub fn truncate(&mut self, size: u64, now: i64) -> FsResult<()> {
         self.resize(usize::try_from(size).unwrap_or(usize::MAX), now)?;
-        self.spoiled &= size > 0;
+        // A new start: the program knows what it has.
+        self.spoiled = false;
         Ok(())
+    }
+
+    /// The bytes, if all that was written is among them.
+    pub fn whole(&self) -> FsResult<Zeroizing<Vec<u8>>> {
+        if self.spoiled { Err(self.too_big()) } else { Ok(Zeroizing::new(self.bytes.to_vec())) }
     }
 
     /// What a reader at `offset` gets.
@@ -176,7 +184,6 @@ impl Draft {
             self.grow()?;
         }
         if size > self.limit {
-            self.spoiled = true;
             return Err(self.too_big());
         }
         if size > self.bytes.capacity() {
@@ -219,8 +226,7 @@ impl Draft {
         self.bytes = Zeroizing::new(Vec::with_capacity(capacity));
     }
 
-    /// Why nothing can be saved.
-    pub fn too_big(&self) -> FsError {
+    fn too_big(&self) -> FsError {
         match &self.target {
             Target::Value(..) => FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"),
             Target::Restore(_) | Target::Scratch(Place::Backups, _) => {
@@ -270,9 +276,19 @@ mod tests {
             assert_eq!(result.expect_err("too big").errno(), libc::EFBIG);
         }
         assert_eq!(draft.bytes().len(), MAX_VALUE);
-        assert!(draft.spoiled, "what was written is not what was to be written");
+    }
+
+    #[test]
+    fn what_did_not_fit_is_not_whole_until_it_is_cut() {
+        let mut draft = value();
+        draft.write(Some(0), &[b'x'; MAX_VALUE], 0).expect("fits");
+        assert!(draft.whole().is_ok());
+        draft.truncate(1 << 40, 0).expect_err("too big");
+        assert!(draft.whole().is_ok(), "the program knows what it has");
+        draft.write(None, b"x", 0).expect_err("too big");
+        assert_eq!(draft.whole().expect_err("not whole").errno(), libc::EFBIG);
         draft.truncate(0, 0).expect("cut");
-        assert!(!draft.spoiled, "a new start");
+        assert!(draft.whole().is_ok());
     }
 
     #[test]

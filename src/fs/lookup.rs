@@ -14,7 +14,7 @@ use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
 use super::list::{ROOT_NAMES, all_versions};
 use super::tree::{DraftId, Face, Ino, Node};
-use super::{Call, SecretFs};
+use super::{Call, Notice, SecretFs};
 
 /// The file names of a secret's directory.
 pub const VALUE: &str = "value";
@@ -55,6 +55,19 @@ pub(super) fn parse_existing(text: &str) -> FsResult<SecretName> {
 impl SecretFs {
     /// What `name` in `parent` is.
     pub fn lookup(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if self.state().is_late_again(call.thread, parent, name, self.now()) {
+            return Err(FsError::refused(libc::ETIMEDOUT, "the vault did not answer in time"));
+        }
+        let found = self.look_up(call, parent, name);
+        // A name that the kernel holds is looked up twice if it cannot be had: first to see whether it still holds, then
+        // anew. One caller waits once.
+        if found.is_err() && call.wait != Wait::No && call.wait.remaining(&*self.clock).is_zero() {
+            self.state().look_up_was_late(call.thread, parent, name, self.now());
+        }
+        found
+    }
+
+    pub(super) fn look_up(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
         let entry = match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
@@ -85,6 +98,7 @@ impl SecretFs {
         match self.live_home(call, &name)? {
             Home::Live(found) if found.properties.name.as_str() == text => {
                 let dated = found.properties.updated_on.map_or(self.mounted, |date| date.0);
+                self.show_in(&name, &Node::Secrets);
                 Ok(self.directory(&Node::Dir(found.properties.name), dated, self.kernel_ttl(found.valid_for)))
             }
             Home::Newborn | Home::Ghost => Ok(self.directory(&Node::Dir(name), self.mounted, Duration::ZERO)),
@@ -99,8 +113,19 @@ impl SecretFs {
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
+        self.show_in(&name, &Node::Deleted);
         let dated = secret.deleted_date.map_or(self.mounted, |date| date.0);
         Ok(self.directory(&Node::Dir(secret.properties.name), dated, Duration::ZERO))
+    }
+
+    /// A directory stands in one place. What another party moved, the kernel may still have in the old one, and would
+    /// refuse to rename it from the new.
+    fn show_in(&self, secret: &SecretName, place: &Node) {
+        let mut state = self.state();
+        let parent = state.tree.intern(place);
+        if let Some(before) = state.show_in(secret, parent) {
+            self.kernel.tell(Notice::Entry(before, secret.to_string()));
+        }
     }
 
     fn lookup_in_secret(&self, call: &Call, secret: &SecretName, name: &str) -> FsResult<Entry> {
@@ -170,16 +195,27 @@ impl SecretFs {
         if hidden {
             return self.lookup_creation(call, Target::Value(secret.clone(), face));
         }
+        let moved = self.state().was_moved(secret, face);
+        if moved && self.is_mover(call, secret, face) {
+            return Err(no_entry());
+        }
+        // Whose answer this is depends on who asks: the kernel must not keep it.
+        let ttl = if moved { Duration::ZERO } else { self.kernel_ttl(found.valid_for) };
         if found.properties.is_disabled() {
             return Ok(self.unbound_entry(secret, face, self.unreadable(&found.properties)));
         }
         if let Some(version) = &found.current
             && let Ok(kept) = self.store.get(secret, Some(version), Wait::No)
         {
-            return self.bound_entry(&kept, face, self.kernel_ttl(found.valid_for));
+            return self.bound_entry(&kept, face, ttl);
         }
         // The size comes with the getattr that follows.
         Ok(self.unbound_entry(secret, face, self.attr_of(&found.properties, 0)))
+    }
+
+    fn is_mover(&self, call: &Call, secret: &SecretName, face: Face) -> bool {
+        let process = self.process(call);
+        self.state().is_mover((secret.clone(), face), process, self.now())
     }
 
     /// The inode that this thread was sent back for.

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 use crate::secret::{MAX_VALUE, SecretName, Version};
-use crate::store::ErrorKind;
+use crate::store::{ErrorKind, Wait};
 
 use super::attr::Opened;
 use super::content::{Content, bound};
@@ -18,7 +18,7 @@ use super::encoding::Encoding;
 use super::errno::{FsError, FsResult};
 use super::lookup::Home;
 use super::state::{Bounce, Bounced, Handle};
-use super::tree::{DraftId, Face, Ino, Node};
+use super::tree::{Bound, DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 
 /// The flags of open(2) that matter here.
@@ -104,14 +104,36 @@ impl SecretFs {
         let kept = self.store.get(secret, None, call.wait)?;
         let content = self.content(&kept, face, call.wait)?;
         let Some(current) = bound(&kept, face, &content) else { return Err(FsError::plain(libc::EIO)) };
-        let is_it = {
+        let its = {
             let mut state = self.state();
             state.tree.bind(ino, current.clone());
-            let its = state.tree.bound(ino);
-            its.is_some_and(|its| its.version == current.version && its.encoding == current.encoding)
+            state.tree.bound(ino).cloned()
         };
-        // Another version is current: its inode is another one, which the next look-up gives.
-        if is_it { Ok(self.opened(Handle::Content(content), false)) } else { Err(look_again()) }
+        match its {
+            Some(its) if its.version != current.version || its.encoding != current.encoding => {
+                self.open_overtaken(call, secret, face, &its)
+            }
+            _ => {
+                self.state().has_arrived(call.thread);
+                Ok(self.opened(Handle::Content(content), false))
+            }
+        }
+    }
+
+    /// Another version is current than the one that was looked up. Its inode is another one, which the next look-up gives;
+    /// but the kernel repeats that only once. Whoever is overtaken again gets what he found, current a moment ago.
+    fn open_overtaken(&self, call: &Call, secret: &SecretName, face: Face, found: &Bound) -> FsResult<Opened> {
+        let again = self.state().is_overtaken_again(call.thread, secret, self.now());
+        if !again {
+            return Err(look_again());
+        }
+        let kept = self.store.get(secret, Some(&found.version), Wait::No).map_err(|_| look_again())?;
+        match self.content(&kept, face, Wait::No) {
+            Ok(content) if content.bytes().len() as u64 == found.size => {
+                Ok(self.opened(Handle::Content(content), false))
+            }
+            _ => Err(look_again()),
+        }
     }
 
     fn open_version(&self, call: &Call, secret: &SecretName, version: &Version, flags: OpenFlags) -> FsResult<Opened> {

@@ -225,7 +225,11 @@ impl SecretFs {
         } else {
             drop(state);
         }
-        self.delete(secret, process, call.wait)
+        self.delete(secret, process, call.wait)?;
+        // What removes a tree is done with this directory now. Whoever looks the name up again looks for a new one:
+        // a ghost here would stand in the way of `mv` from deleted/ by the same program.
+        self.state().ghosts.remove(secret);
+        Ok(())
     }
 
     /// Sends the deletion of a secret.

@@ -3,8 +3,6 @@
 //! The kernel keeps the lock on both directories until it has the answer, so nothing here waits for the kernel to
 //! drop a name; it is told to, and does so after the answer.
 
-use zeroize::Zeroizing;
-
 use crate::secret::{MAX_VALUE, SecretName};
 
 use super::draft::{Place, Target, is_temporary};
@@ -58,7 +56,7 @@ impl SecretFs {
     }
 
     fn lookup_exists(&self, call: &Call, parent: Ino, name: &str) -> FsResult<bool> {
-        match self.lookup(call, parent, name) {
+        match self.look_up(call, parent, name) {
             Ok(entry) => {
                 self.forget(entry.node, 1);
                 Ok(true)
@@ -159,11 +157,12 @@ impl SecretFs {
 
     /// The save of editors, sed, rsync and git.
     fn rename_to_value(&self, call: &Call, id: DraftId, secret: &SecretName, face: Face) -> FsResult<()> {
-        self.state().removals.remove(secret);
-        let bytes = self.with_draft(id, |draft| match draft.spoiled {
-            true => Err(draft.too_big()),
-            false => Ok(Zeroizing::new(draft.bytes().to_vec())),
-        })?;
+        {
+            let mut state = self.state();
+            state.removals.remove(secret);
+            state.movers.remove(&(secret.clone(), face));
+        }
+        let bytes = self.with_draft(id, |draft| draft.whole())?;
         if face == Face::Value && bytes.len() > MAX_VALUE {
             return Err(FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"));
         }
@@ -180,14 +179,14 @@ impl SecretFs {
     }
 
     fn rename_to_backup(&self, call: &Call, id: DraftId) -> FsResult<()> {
-        let bytes = self.with_draft(id, |draft| Ok(Zeroizing::new(draft.bytes().to_vec())))?;
+        let bytes = self.with_draft(id, |draft| draft.whole())?;
         self.restore(&bytes, call.wait)?;
         self.unlink_draft(id);
         Ok(())
     }
 
     fn rename_to_meta(&self, call: &Call, id: DraftId, secret: &SecretName) -> FsResult<()> {
-        let bytes = self.with_draft(id, |draft| Ok(Zeroizing::new(draft.bytes().to_vec())))?;
+        let bytes = self.with_draft(id, |draft| draft.whole())?;
         self.save_meta(secret, None, &bytes, call.wait)?;
         self.unlink_draft(id);
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
@@ -204,8 +203,8 @@ impl SecretFs {
         Ok(())
     }
 
-    /// An editor makes a backup by moving the file aside. It gets a copy; the file stays where it is, so that readers
-    /// never miss it.
+    /// An editor makes a backup by moving the file aside. It gets a copy; the file stays where it is for everybody
+    /// else, so that readers never miss it.
     fn move_aside(
         &self,
         call: &Call,
@@ -222,8 +221,9 @@ impl SecretFs {
             return Err(fixed());
         }
         let (content, _) = self.bytes_to_change(call, &secret, face)?;
-        let now = self.seconds();
+        let (process, now) = (self.process(call), self.seconds());
         let mut state = self.state();
+        state.movers.insert((secret.clone(), face), (process, self.now()));
         state.replace_scratch(to, new_name, None);
         let id = state.new_draft(Target::Scratch(to.clone(), new_name.to_owned()), None);
         if let Some(draft) = state.drafts.get_mut(&id) {

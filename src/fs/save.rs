@@ -46,13 +46,9 @@ impl SecretFs {
     }
 
     fn unsaved(&self, id: DraftId) -> FsResult<Option<Unsaved>> {
-        self.with_draft(id, |draft| match (draft.dirty, draft.spoiled) {
-            (false, _) => Ok(None),
-            (true, true) => Err(draft.too_big()),
-            (true, false) => {
-                let bytes = Zeroizing::new(draft.bytes().to_vec());
-                Ok(Some(Unsaved { target: draft.target.clone(), bytes, writes: draft.writes }))
-            }
+        self.with_draft(id, |draft| match draft.dirty {
+            true => Ok(Some(Unsaved { target: draft.target.clone(), bytes: draft.whole()?, writes: draft.writes })),
+            false => Ok(None),
         })
     }
 

@@ -22,6 +22,9 @@ const BOUNCE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process that removes a directory is believed to be still at it (SAVES.md 4).
 pub const REMOVER_LIMIT: Duration = Duration::from_secs(30);
 
+/// How soon the kernel repeats a look-up that failed (at once; this is for a busy machine).
+const REPEAT_LIMIT: Duration = Duration::from_secs(1);
+
 /// An open descriptor, or several that share one open.
 #[derive(Clone)]
 pub enum Handle {
@@ -147,12 +150,20 @@ pub struct State {
     pub handles: HashMap<u64, Handle>,
     /// Threads on their way back, by name.
     pub bounces: HashMap<Bounced, Bounce>,
+    /// Readers that were sent back because another version was current, by thread.
+    overtaken: HashMap<u32, (SecretName, Moment)>,
+    /// Look-ups whose time was up, by thread.
+    late: HashMap<u32, (Ino, String, Moment)>,
+    /// Under which directory the kernel was last shown a secret's own.
+    shown_in: HashMap<SecretName, Ino>,
     /// Directories without a secret.
     pub newborn: BTreeMap<SecretName, Newborn>,
     /// Values hidden because their secret is going to be deleted.
     pub removals: BTreeMap<SecretName, Removal>,
     /// Values hidden because they were moved aside and then unlinked.
     pub set_aside: HashSet<(SecretName, Face)>,
+    /// Who moved a file aside, and when. For him it is gone, so that he may create it anew (`cp -b`).
+    pub movers: HashMap<(SecretName, Face), (Process, Moment)>,
     /// Secrets that are gone, and the process that still clears up behind them.
     pub ghosts: HashMap<SecretName, (Process, Moment)>,
     /// Parts of certificates that were found.
@@ -238,6 +249,7 @@ impl State {
     pub fn unhide(&mut self, name: &SecretName) {
         self.removals.remove(name);
         self.set_aside.retain(|(of, _)| of != name);
+        self.movers.retain(|(of, _), _| of != name);
     }
 
     /// The draft that a file being created under `target` is, if `process` is its writer.
@@ -265,6 +277,41 @@ impl State {
         }
     }
 
+    /// Notes under which directory a secret's own is shown now. Gives back where the kernel may still have it.
+    pub fn show_in(&mut self, name: &SecretName, parent: Ino) -> Option<Ino> {
+        self.shown_in.insert(name.clone(), parent).filter(|before| *before != parent)
+    }
+
+    /// Whether a reader was overtaken by a save just before; from now on it was.
+    pub fn is_overtaken_again(&mut self, thread: u32, name: &SecretName, now: Moment) -> bool {
+        self.overtaken.retain(|_, (_, at)| now.since(*at) < BOUNCE_LIMIT);
+        if self.overtaken.remove(&thread).is_some_and(|(secret, _)| secret == *name) {
+            return true;
+        }
+        self.overtaken.insert(thread, (name.clone(), now));
+        false
+    }
+
+    /// A reader was not overtaken.
+    pub fn has_arrived(&mut self, thread: u32) {
+        self.overtaken.remove(&thread);
+    }
+
+    /// Notes that a thread's look-up had no time left.
+    pub fn look_up_was_late(&mut self, thread: u32, parent: Ino, name: &str, now: Moment) {
+        self.late.retain(|_, (.., at)| now.since(*at) < REPEAT_LIMIT);
+        if thread != 0 {
+            self.late.insert(thread, (parent, name.to_owned(), now));
+        }
+    }
+
+    /// Whether this is the kernel's repetition of a look-up that had no time left. Says so once.
+    pub fn is_late_again(&mut self, thread: u32, parent: Ino, name: &str, now: Moment) -> bool {
+        let is_it =
+            |(dir, entry, at): (Ino, String, Moment)| dir == parent && entry == name && now.since(at) < REPEAT_LIMIT;
+        self.late.remove(&thread).is_some_and(is_it)
+    }
+
     /// Notes who lists a secret's directory.
     pub fn listed(&mut self, name: &SecretName, process: Process, now: Moment) {
         let listers = self.listers.entry(name.clone()).or_default();
@@ -284,6 +331,16 @@ impl State {
     /// Whether `process` still clears up behind a secret that is gone.
     pub fn is_ghost_of(&self, name: &SecretName, process: Process, now: Moment) -> bool {
         self.ghosts.get(name).is_some_and(|(by, at)| process != 0 && *by == process && now.since(*at) < REMOVER_LIMIT)
+    }
+
+    /// Whether somebody moved this file aside.
+    pub fn was_moved(&self, name: &SecretName, face: Face) -> bool {
+        !self.movers.is_empty() && self.movers.contains_key(&(name.clone(), face))
+    }
+
+    /// Whether `process` moved this file aside and has not put another in its place.
+    pub fn is_mover(&self, file: (SecretName, Face), process: Process, now: Moment) -> bool {
+        self.movers.get(&file).is_some_and(|(by, at)| process != 0 && *by == process && now.since(*at) < REMOVER_LIMIT)
     }
 
     /// The kernel forgets an inode.

@@ -259,7 +259,12 @@ impl SecretFs {
         if self.processes.was_killed(call.thread) {
             return self.drop_changes(id);
         }
-        self.save(id, call.wait)
+        let saved = self.save(id, call.wait);
+        if saved.is_err() {
+            // Whoever closed is told now. A save after that would belie it.
+            self.drop_changes(id)?;
+        }
+        saved
     }
 
     fn note_if_dirty(&self, call: &Call, id: DraftId) -> bool {

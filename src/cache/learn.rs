@@ -12,8 +12,9 @@ use crate::store::{ErrorKind, Operation, StoreError};
 use super::fresh::Fresh;
 use super::state::{Listing, Refusal, SETTLE_LIMIT, Settling, State};
 
-/// How long a listing that still shows what we deleted is taken for late (recorded: a get is 404 at once).
-const LATE_LISTING: Duration = Duration::from_secs(60);
+/// How long a listing that still shows what we deleted is taken for late (recorded: a get is 404 at once). After that,
+/// another party has brought it back.
+const LATE_LISTING: Duration = Duration::from_secs(10);
 /// How many refusals are remembered. Whoever may get but not list can ask for any name there could be.
 const MAX_REFUSED: usize = 4096;
 
@@ -143,6 +144,10 @@ impl State {
         let answer = answer.map(|list| {
             let mut new: BTreeMap<_, _> = list.into_iter().map(|item| (item.name.clone(), item)).collect();
             self.compare(&new, asked);
+            self.settling.retain(|name, (settling, since)| {
+                let is_back = new.contains_key(name) && asked.since(*since) >= LATE_LISTING;
+                !(is_back && matches!(settling, Settling::Deleted(_)))
+            });
             self.adjust_listing(&mut new, asked, epoch);
             new
         });

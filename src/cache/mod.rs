@@ -16,7 +16,8 @@ mod state;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, unix_seconds};
+use crate::metrics::Metrics;
 use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
 };
@@ -52,6 +53,7 @@ impl Default for CacheOptions {
 pub struct CachedStore {
     below: Arc<dyn SecretStore>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     state: Mutex<State>,
     gets: Flight<(SecretName, Option<Version>), KeyVaultSecret>,
     listings: Flight<(), Vec<SecretProperties>>,
@@ -62,10 +64,21 @@ pub struct CachedStore {
 impl CachedStore {
     /// A cache in front of `below`, empty.
     pub fn new(below: Arc<dyn SecretStore>, options: CacheOptions, clock: Arc<dyn Clock>) -> Self {
+        Self::counting(below, options, clock, Arc::default())
+    }
+
+    /// The same, that counts in `metrics`.
+    pub fn counting(
+        below: Arc<dyn SecretStore>,
+        options: CacheOptions,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             below,
             clock,
-            state: Mutex::new(State::new(options)),
+            metrics: metrics.clone(),
+            state: Mutex::new(State::new(options, metrics)),
             gets: Flight::default(),
             listings: Flight::default(),
             deleted_listings: Flight::default(),
@@ -124,7 +137,11 @@ impl CachedStore {
     fn fetch_listing(&self, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
         self.listings.run((), wait, &*self.clock, || {
             let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
+            let dated = unix_seconds(&*self.clock);
             let answer = all_pages(|from| self.below.list(from, wait));
+            if answer.is_ok() {
+                self.metrics.listing.set(dated);
+            }
             self.state().learn_listing(answer, asked, epoch)
         })
     }
@@ -145,19 +162,27 @@ impl CachedStore {
             Ok(items)
         })
     }
-}
 
-/// What memory knows, else what `fetch` brings.
-fn remembered<T>(
-    operation: Operation,
-    wait: Wait,
-    known: Option<Result<T, StoreError>>,
-    fetch: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    match (known, wait) {
-        (Some(answer), _) => answer,
-        (None, Wait::No) => Err(StoreError::not_in_memory(operation)),
-        (None, Wait::Until(_)) => fetch(),
+    /// What memory knows, else what `fetch` brings.
+    fn remembered<T>(
+        &self,
+        operation: Operation,
+        wait: Wait,
+        known: Option<Result<T, StoreError>>,
+        fetch: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match (known, wait) {
+            (Some(answer), _) => {
+                self.metrics.hits.of(operation).add();
+                answer
+            }
+            // Whoever cannot wait comes back with time to.
+            (None, Wait::No) => Err(StoreError::not_in_memory(operation)),
+            (None, Wait::Until(_)) => {
+                self.metrics.misses.of(operation).add();
+                fetch()
+            }
+        }
     }
 }
 
@@ -181,12 +206,12 @@ fn whole<T>(items: Vec<T>) -> Page<T> {
 impl SecretStore for CachedStore {
     fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
         let known = self.state().get(name, version, self.clock.moment());
-        remembered(Operation::Get, wait, known, || self.fetch(name, version, wait))
+        self.remembered(Operation::Get, wait, known, || self.fetch(name, version, wait))
     }
 
     fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
         let known = self.state().find(name, self.clock.moment());
-        remembered(Operation::Find, wait, known, || match self.fetch(name, None, wait) {
+        self.remembered(Operation::Find, wait, known, || match self.fetch(name, None, wait) {
             Ok(secret) => Ok(self.state().found(secret.properties, self.clock.moment())),
             Err(error) if error.kind == ErrorKind::Disabled => Ok(self.state().found_disabled(name)),
             Err(error) => Err(StoreError { operation: Operation::Find, ..error }),
@@ -229,7 +254,7 @@ impl SecretStore for CachedStore {
 
     fn get_deleted(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
         let known = self.state().get_deleted(name, self.clock.moment());
-        let answer = remembered(Operation::GetDeleted, wait, known, || {
+        let answer = self.remembered(Operation::GetDeleted, wait, known, || {
             self.fetch_deleted(wait)?
                 .into_iter()
                 .find(|secret| secret.properties.name == *name)
@@ -276,7 +301,7 @@ impl SecretStore for CachedStore {
             return self.below.list(from, wait);
         }
         let known = self.state().list(self.clock.moment());
-        remembered(Operation::List, wait, known, || self.fetch_listing(wait)).map(whole)
+        self.remembered(Operation::List, wait, known, || self.fetch_listing(wait)).map(whole)
     }
 
     fn list_versions(
@@ -289,7 +314,7 @@ impl SecretStore for CachedStore {
             return self.below.list_versions(name, from, wait);
         }
         let known = self.state().versions(name, self.clock.moment()).map(Ok);
-        remembered(Operation::ListVersions, wait, known, || self.fetch_versions(name, wait)).map(whole)
+        self.remembered(Operation::ListVersions, wait, known, || self.fetch_versions(name, wait)).map(whole)
     }
 
     fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
@@ -297,10 +322,13 @@ impl SecretStore for CachedStore {
             return self.below.list_deleted(from, wait);
         }
         let known = self.state().list_deleted(self.clock.moment());
-        remembered(Operation::ListDeleted, wait, known, || self.fetch_deleted(wait)).map(whole)
+        self.remembered(Operation::ListDeleted, wait, known, || self.fetch_deleted(wait)).map(whole)
     }
 
     fn expire(&self, name: Option<&SecretName>) {
+        if name.is_none() {
+            self.metrics.listing.forget();
+        }
         self.state().expire(name);
         self.below.expire(name);
     }

@@ -4,9 +4,11 @@
 //! name in `doubted` is not judged by the listing; `epochs` only grow.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::metrics::Metrics;
 use crate::secret::{DeletedSecret, KeyVaultSecret, SecretName, SecretProperties, SecretValue, Version};
 use crate::store::{ErrorKind, Found, Operation, StoreError};
 
@@ -85,10 +87,10 @@ fn remember<T: Clone>(
 }
 
 impl State {
-    pub fn new(options: CacheOptions) -> Self {
+    pub fn new(options: CacheOptions, metrics: Arc<Metrics>) -> Self {
         Self {
             options,
-            values: Values::new(options.bytes, options.entries),
+            values: Values::new(options.bytes, options.entries, metrics),
             current: HashMap::new(),
             refused: HashMap::new(),
             listing: None,

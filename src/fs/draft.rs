@@ -9,6 +9,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::secret::{MAX_VALUE, SecretName, Version};
 
+use crate::clock::Moment;
+
 use super::errno::{FsError, FsResult};
 use super::processes::Process;
 use super::tree::Ino;
@@ -26,6 +28,8 @@ pub enum Target {
     Meta(SecretName, Option<Version>),
     /// Nothing: a temporary file of this name in a secret's directory.
     Scratch(SecretName, String),
+    /// A request to ask anew for the secrets named in it.
+    Refresh,
     /// Nothing any more: the temporary file was unlinked.
     Nameless,
 }
@@ -60,6 +64,8 @@ pub struct Draft {
     pub copy_of_value: bool,
     /// Open descriptors.
     pub opens: u32,
+    /// When the last descriptor was closed; `None` before, and while it is open.
+    pub closed: Option<Moment>,
     /// Who opened it or wrote.
     pub writers: BTreeSet<Process>,
     /// The threads already asked for their process.
@@ -88,6 +94,7 @@ impl Draft {
             retired: false,
             copy_of_value: false,
             opens: 0,
+            closed: None,
             writers: BTreeSet::new(),
             threads: HashMap::new(),
             saving: Arc::default(),
@@ -113,7 +120,7 @@ impl Draft {
     pub fn limit(&self) -> usize {
         match &self.target {
             Target::Value(_) => MAX_VALUE,
-            Target::Meta(..) | Target::Scratch(..) | Target::Nameless => MAX_SCRATCH,
+            Target::Meta(..) | Target::Scratch(..) | Target::Refresh | Target::Nameless => MAX_SCRATCH,
         }
     }
 

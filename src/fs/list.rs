@@ -7,11 +7,15 @@ use crate::secret::{SecretName, SecretProperties, Version};
 use crate::store::{SecretStore, StoreError, Wait};
 
 use super::attr::{DirEntry, Kind};
+use super::control::{CONTROL, ControlFile};
 use super::errno::{FsError, FsResult};
 use super::lookup::{CURRENT, Home, META, VALUE, VERSIONS};
 use super::state::Handle;
 use super::tree::{Ino, Node};
 use super::{Call, SecretFs};
+
+/// What stands in the root.
+const ROOT: [(&str, Node); 3] = [("secrets", Node::Secrets), ("deleted", Node::Deleted), (CONTROL, Node::Control)];
 
 impl SecretFs {
     /// Opens a directory.
@@ -43,11 +47,15 @@ impl SecretFs {
 
     fn entries(&self, call: &Call, ino: Ino) -> FsResult<Vec<DirEntry>> {
         match self.node(ino)? {
-            Node::Root => Ok(["secrets", "deleted"].map(|name| self.dir_entry(&root_node(name), name)).into()),
+            Node::Root => Ok(ROOT.iter().map(|(name, node)| self.dir_entry(node, name)).collect()),
             Node::Secrets => self.secrets(call),
             Node::Deleted => self.deleted(call),
             Node::Dir(secret) => self.entries_of(call, &secret),
             Node::Versions(secret) => self.versions(call, &secret),
+            Node::Control => {
+                let entry = |file: ControlFile| self.dir_entry(&Node::ControlFile(file), file.name());
+                Ok(ControlFile::ALL.map(entry).into())
+            }
             _ => Err(FsError::plain(libc::ENOTDIR)),
         }
     }
@@ -123,8 +131,12 @@ impl SecretFs {
 
     fn dir_entry(&self, node: &Node, name: &str) -> DirEntry {
         let kind = match node {
-            Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) => Kind::Directory,
-            Node::Value(_) | Node::OldVersion(..) | Node::Meta(..) | Node::Draft(_) => Kind::File,
+            Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) | Node::Control => {
+                Kind::Directory
+            }
+            Node::Value(_) | Node::OldVersion(..) | Node::Meta(..) | Node::Draft(_) | Node::ControlFile(_) => {
+                Kind::File
+            }
             Node::Current(_) => Kind::Symlink,
         };
         DirEntry { ino: self.state().tree.intern(node), kind, name: name.to_owned() }
@@ -140,10 +152,6 @@ impl SecretFs {
     pub fn releasedir(&self, handle: u64) {
         self.state().handles.remove(&handle);
     }
-}
-
-fn root_node(name: &str) -> Node {
-    if name == "secrets" { Node::Secrets } else { Node::Deleted }
 }
 
 /// A secret's versions, all pages.

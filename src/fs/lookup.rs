@@ -9,6 +9,7 @@ use crate::secret::{NameError, SecretName, SecretProperties, Version};
 use crate::store::{ErrorKind, Found, Wait};
 
 use super::attr::{Attr, Entry, Stat};
+use super::control::CONTROL;
 use super::draft::Target;
 use super::errno::{FsError, FsResult};
 use super::list::all_versions;
@@ -58,9 +59,13 @@ impl SecretFs {
             Node::Deleted => self.lookup_deleted(call, name),
             Node::Dir(secret) => self.lookup_in_secret(call, &secret, name),
             Node::Versions(secret) => self.lookup_version(call, &secret, name),
-            Node::Value(_) | Node::OldVersion(..) | Node::Meta(..) | Node::Current(_) | Node::Draft(_) => {
-                Err(FsError::plain(libc::ENOTDIR))
-            }
+            Node::Control => self.lookup_control(name),
+            Node::Value(_)
+            | Node::OldVersion(..)
+            | Node::Meta(..)
+            | Node::Current(_)
+            | Node::Draft(_)
+            | Node::ControlFile(_) => Err(FsError::plain(libc::ENOTDIR)),
         }?;
         self.state().tree.looked_up(entry.node);
         Ok(entry)
@@ -70,6 +75,7 @@ impl SecretFs {
         let node = match name {
             "secrets" => Node::Secrets,
             "deleted" => Node::Deleted,
+            CONTROL => Node::Control,
             _ => return Err(no_entry()),
         };
         Ok(self.directory(&node, self.mounted, self.options.kernel_ttl))

@@ -48,7 +48,7 @@ impl OpenFlags {
         }
     }
 
-    fn changes(self) -> bool {
+    pub(super) fn changes(self) -> bool {
         self.write || self.truncate
     }
 }
@@ -76,13 +76,17 @@ impl SecretFs {
                 Ok(self.opened(Handle::Document(Arc::new(Zeroizing::new(document.into_bytes()))), true))
             }
             Node::Draft(id) => self.open_draft(call, id, flags),
-            Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) => {
+            Node::ControlFile(file) => self.open_control(call, ino, file, flags),
+            Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) | Node::Control => {
                 Err(FsError::plain(libc::EISDIR))
             }
         }
     }
 
     pub(super) fn opened(&self, handle: Handle, direct: bool) -> Opened {
+        if matches!(handle, Handle::Value(_)) {
+            self.metrics.opens.add();
+        }
         Opened { handle: self.state().open(handle), direct }
     }
 
@@ -180,6 +184,7 @@ impl SecretFs {
                 draft.truncate(0, now)?;
             }
             draft.opens += 1;
+            draft.closed = None;
             draft.writers.insert(process);
             Ok(())
         })?;

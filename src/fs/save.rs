@@ -27,6 +27,7 @@ impl SecretFs {
         match &target {
             Target::Value(secret) => self.save_value(secret, bytes, wait)?,
             Target::Meta(secret, version) => self.save_meta(secret, version.as_ref(), &bytes, wait)?,
+            Target::Refresh => self.refresh_named(&bytes, wait)?,
             Target::Scratch(..) | Target::Nameless => return self.saved(id, writes),
         }
         self.kernel.settle(wait.remaining(&*self.clock).min(SETTLE_LIMIT));
@@ -54,6 +55,7 @@ impl SecretFs {
             FsError::refused(libc::EILSEQ, "a value is text: these bytes are not UTF-8")
         })?;
         let value = SecretValue::new(text);
+        self.metrics.saves.add();
         let attributes = match self.before_saving(secret, wait)? {
             Before::Same(kept) if kept.value == value => return Ok(()),
             Before::Same(kept) => carried_over(&kept.properties),
@@ -61,6 +63,7 @@ impl SecretFs {
             Before::New(attributes) => attributes,
         };
         self.store.set(secret, &value, &attributes, wait)?;
+        self.metrics.versions.add();
         self.publish(secret);
         Ok(())
     }

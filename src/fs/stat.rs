@@ -25,7 +25,7 @@ impl SecretFs {
     /// A file's attributes.
     pub fn getattr(&self, call: &Call, ino: Ino) -> FsResult<Stat> {
         match self.node(ino)? {
-            node @ (Node::Root | Node::Secrets | Node::Deleted) => {
+            node @ (Node::Root | Node::Secrets | Node::Deleted | Node::Control) => {
                 Ok(self.directory(&node, self.mounted, self.options.kernel_ttl).stat)
             }
             node @ (Node::Dir(_) | Node::Versions(_)) => Ok(self.directory(&node, self.mounted, Duration::ZERO).stat),
@@ -38,6 +38,7 @@ impl SecretFs {
                 Ok(Stat { attr, ttl: Duration::ZERO })
             }
             Node::Draft(id) => self.draft_entry(id).map(|entry| entry.stat),
+            Node::ControlFile(file) => Ok(self.getattr_control(ino, file)),
         }
     }
 
@@ -120,7 +121,7 @@ impl SecretFs {
 
     pub(super) fn directory(&self, node: &Node, mtime: i64, ttl: Duration) -> Entry {
         let ino = self.state().tree.intern(node);
-        let mode = if self.options.read_only { 0o500 } else { 0o700 };
+        let mode = if self.options.read_only || *node == Node::Control { 0o500 } else { 0o700 };
         let attr = Attr { ino, kind: Kind::Directory, mode, mtime, nlink: 2, ..self.ghost_attr() };
         Entry { node: ino, stat: Stat { attr, ttl }, ttl }
     }

@@ -10,7 +10,9 @@ use crate::clock::Moment;
 use crate::secret::{SecretAttributes, SecretName, SecretValue};
 
 use super::attr::DirEntry;
+use super::control::ControlFile;
 use super::draft::{Draft, Target};
+use super::journal::Journal;
 use super::processes::Process;
 use super::tree::{DraftId, Ino, Node, Tree};
 
@@ -90,6 +92,10 @@ pub struct State {
     pub ghosts: HashMap<SecretName, (Process, Moment)>,
     /// Who listed a secret's directory, and when.
     pub listers: HashMap<SecretName, Vec<(Process, Moment)>>,
+    /// The last failures.
+    pub journal: Journal,
+    /// What a file in `.akvfs` said when its name was last looked up.
+    pub documents: HashMap<ControlFile, Arc<Zeroizing<Vec<u8>>>>,
     next: u64,
 }
 

@@ -7,6 +7,8 @@ use std::collections::HashMap;
 
 use crate::secret::{SecretName, Timestamp, Version};
 
+use super::control::ControlFile;
+
 /// An inode's number.
 pub type Ino = u64;
 
@@ -40,6 +42,10 @@ pub enum Node {
     Current(SecretName),
     /// Bytes that are being written, or a temporary file.
     Draft(DraftId),
+    /// `/.akvfs`
+    Control,
+    /// A file in it.
+    ControlFile(ControlFile),
 }
 
 /// What is fixed about the version that a `value` inode stands for.
@@ -176,8 +182,20 @@ impl Tree {
             | Node::Dir(_)
             | Node::Versions(_)
             | Node::Current(_)
-            | Node::Meta(_, None) => None,
+            | Node::Meta(_, None)
+            | Node::Control
+            | Node::ControlFile(_) => None,
         }
+    }
+
+    /// The secrets whose directory the kernel knows.
+    pub fn directories(&self) -> Vec<SecretName> {
+        let known = self.inodes.values().filter(|inode| inode.lookups > 0);
+        let name = |inode: &Inode| match &inode.node {
+            Node::Dir(name) => Some(name.clone()),
+            _ => None,
+        };
+        known.filter_map(name).collect()
     }
 
     /// Whether the kernel knows `ino`.

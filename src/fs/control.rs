@@ -5,7 +5,6 @@
 //! is asked anew.
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -14,6 +13,7 @@ use crate::secret::SecretName;
 use crate::store::{ErrorKind, Wait};
 
 use super::attr::{Attr, Entry, Opened, Stat};
+use super::content::Content;
 use super::draft::Target;
 use super::errno::{FsError, FsResult};
 use super::open::OpenFlags;
@@ -59,7 +59,7 @@ impl ControlFile {
 impl SecretFs {
     pub(super) fn lookup_control(&self, name: &str) -> FsResult<Entry> {
         let file = ControlFile::of_name(name).ok_or_else(|| FsError::plain(libc::ENOENT))?;
-        let document = Arc::new(Zeroizing::new(self.control_document(file).into_bytes()));
+        let document = Content::made(Zeroizing::new(self.control_document(file).into_bytes()));
         let ino = {
             let mut state = self.state();
             state.documents.insert(file, document);
@@ -78,7 +78,7 @@ impl SecretFs {
     }
 
     pub(super) fn getattr_control(&self, ino: Ino, file: ControlFile) -> Stat {
-        let size = self.state().documents.get(&file).map_or(0, |document| document.len() as u64);
+        let size = self.state().documents.get(&file).map_or(0, |document| document.bytes().len() as u64);
         let mode = if file == ControlFile::Refresh { self.ghost_attr().mode } else { 0o400 };
         let attr = Attr { ino, size, mode, mtime: self.seconds(), ..self.ghost_attr() };
         Stat { attr, ttl: Duration::ZERO }
@@ -86,8 +86,8 @@ impl SecretFs {
 
     pub(super) fn open_control(&self, call: &Call, ino: Ino, file: ControlFile, flags: OpenFlags) -> FsResult<Opened> {
         if !flags.changes() {
-            let document = self.state().documents.get(&file).cloned().unwrap_or_default();
-            return Ok(self.opened(Handle::Document(document), true));
+            let document = self.state().documents.get(&file).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
+            return Ok(self.opened(Handle::Content(document), true));
         }
         if file != ControlFile::Refresh {
             return Err(FsError::refused(libc::EPERM, "of the files in .akvfs only refresh can be written"));
@@ -112,28 +112,36 @@ impl SecretFs {
     /// What is remembered of a secret, or with `None` of all, is asked anew. The kernel is told to drop what it knows;
     /// it does so soon, not when this returns.
     pub fn refresh(&self, name: Option<&SecretName>, wait: Wait) -> FsResult<()> {
-        self.store.expire(name);
-        let names = name.map_or_else(|| self.state().tree.directories(), |name| vec![name.clone()]);
+        let names = name.map_or_else(|| self.state().tree.secrets(), |name| BTreeSet::from([name.clone()]));
+        // By the aliases that they had; below, by those that they have.
         names.iter().for_each(|name| self.drop_children(name));
+        self.store.expire(name);
         let asked = match name {
-            Some(name) => self.store.find(name, wait).map(drop),
-            None => self.store.list(None, wait).map(drop),
+            Some(name) => self.store.find(name, wait).map(drop).map_err(FsError::from),
+            None => self.listed(wait).map(drop),
         };
-        names.iter().for_each(|name| self.drop_if_gone(name));
+        names.iter().for_each(|name| self.drop_children(name));
         match asked {
+            Ok(()) => names.iter().for_each(|name| self.drop_if_gone(name, wait)),
+            Err(error) if error.is_not_found() => names.iter().for_each(|name| self.drop_directory(name)),
             // Who may not list, or not get, hears so when he looks.
-            Err(error) if !matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden) => Err(error.into()),
-            _ => Ok(()),
+            Err(FsError::Store(error)) if error.kind == ErrorKind::Forbidden => {}
+            Err(error) => return Err(error),
         }
+        Ok(())
     }
 
     /// Only the directory of a secret that is gone is dropped: a process that stands in one that was dropped has no
     /// working directory until somebody looks it up again (measured).
-    fn drop_if_gone(&self, secret: &SecretName) {
-        if self.store.find(secret, Wait::No).is_err_and(|error| error.kind == ErrorKind::NotFound) {
-            let secrets = self.state().tree.intern(&Node::Secrets);
-            self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
+    fn drop_if_gone(&self, secret: &SecretName, wait: Wait) {
+        if self.store.find(secret, wait).is_err_and(|error| error.kind == ErrorKind::NotFound) {
+            self.drop_directory(secret);
         }
+    }
+
+    fn drop_directory(&self, secret: &SecretName) {
+        let secrets = self.state().tree.intern(&Node::Secrets);
+        self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
     }
 }
 

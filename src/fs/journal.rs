@@ -10,10 +10,10 @@ use crate::store::{Answer, Wait};
 
 use super::SecretFs;
 use super::control::{CONTROL, ControlFile};
-use super::draft::Target;
+use super::draft::{Place, Target};
 use super::errno::{FsError, errno_name, remedy};
 use super::lookup::{CURRENT, META, VALUE, VERSIONS};
-use super::tree::{Ino, Node};
+use super::tree::{Face, Ino, Node};
 
 /// How many failures are kept (DESIGN 5).
 const KEPT: usize = 100;
@@ -137,7 +137,11 @@ impl SecretFs {
             Node::Deleted => "deleted".to_owned(),
             Node::Dir(secret) => self.directory_path(secret),
             Node::Versions(secret) => format!("secrets/{secret}/{VERSIONS}"),
-            Node::Value(secret) => format!("secrets/{secret}/{VALUE}"),
+            Node::Files => "files".to_owned(),
+            Node::Backups => "backup".to_owned(),
+            Node::Backup(secret) => format!("backup/{secret}"),
+            Node::Value(secret, Face::Value) => format!("secrets/{secret}/{VALUE}"),
+            Node::Value(secret, Face::File) => format!("files/{secret}"),
             Node::OldVersion(secret, version) => format!("secrets/{secret}/{VERSIONS}/{version}"),
             Node::Meta(secret, None) => format!("{}/{META}", self.directory_path(secret)),
             Node::Meta(secret, Some(version)) => format!("secrets/{secret}/{VERSIONS}/.{version}{META}"),
@@ -154,9 +158,11 @@ impl SecretFs {
     /// Where what is being written goes.
     pub(super) fn target_path(&self, target: &Target) -> String {
         match target {
-            Target::Value(secret) => self.path_of(&Node::Value(secret.clone())),
+            Target::Value(secret, face) => self.path_of(&Node::Value(secret.clone(), *face)),
             Target::Meta(secret, version) => self.path_of(&Node::Meta(secret.clone(), version.clone())),
-            Target::Scratch(secret, name) => format!("secrets/{secret}/{name}"),
+            Target::Restore(name) | Target::Scratch(Place::Backups, name) => format!("backup/{name}"),
+            Target::Scratch(Place::Secret(secret), name) => format!("secrets/{secret}/{name}"),
+            Target::Scratch(Place::Files, name) => format!("files/{name}"),
             Target::Refresh => self.path_of(&Node::ControlFile(ControlFile::Refresh)),
             Target::Nameless => "?".to_owned(),
         }

@@ -9,11 +9,10 @@ use crate::secret::{NameError, SecretName, SecretProperties, Version};
 use crate::store::{ErrorKind, Found, Wait};
 
 use super::attr::{Attr, Entry, Stat};
-use super::control::CONTROL;
-use super::draft::Target;
+use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
-use super::list::all_versions;
-use super::tree::{DraftId, Ino, Node};
+use super::list::{ROOT_NAMES, all_versions};
+use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 
 /// The file names of a secret's directory.
@@ -56,14 +55,17 @@ impl SecretFs {
         let entry = match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
+            Node::Files => self.lookup_file(call, name),
+            Node::Backups => self.lookup_backup(call, name),
             Node::Deleted => self.lookup_deleted(call, name),
             Node::Dir(secret) => self.lookup_in_secret(call, &secret, name),
             Node::Versions(secret) => self.lookup_version(call, &secret, name),
             Node::Control => self.lookup_control(name),
-            Node::Value(_)
+            Node::Value(..)
             | Node::OldVersion(..)
             | Node::Meta(..)
             | Node::Current(_)
+            | Node::Backup(_)
             | Node::Draft(_)
             | Node::ControlFile(_) => Err(FsError::plain(libc::ENOTDIR)),
         }?;
@@ -72,13 +74,8 @@ impl SecretFs {
     }
 
     fn lookup_root(&self, name: &str) -> FsResult<Entry> {
-        let node = match name {
-            "secrets" => Node::Secrets,
-            "deleted" => Node::Deleted,
-            CONTROL => Node::Control,
-            _ => return Err(no_entry()),
-        };
-        Ok(self.directory(&node, self.mounted, self.options.kernel_ttl))
+        let (_, node) = ROOT_NAMES.iter().find(|(its, _)| *its == name).ok_or_else(no_entry)?;
+        Ok(self.directory(node, self.mounted, self.options.kernel_ttl))
     }
 
     fn lookup_secret(&self, call: &Call, text: &str) -> FsResult<Entry> {
@@ -105,19 +102,19 @@ impl SecretFs {
     }
 
     fn lookup_in_secret(&self, call: &Call, secret: &SecretName, name: &str) -> FsResult<Entry> {
-        let scratch = self.state().scratch(secret, name);
+        let scratch = self.state().scratch(&Place::Secret(secret.clone()), name);
         if let Some(id) = scratch {
             return self.draft_entry(id);
         }
         let home = self.home(call, secret)?;
         match (name, home) {
-            (VALUE, Home::Live(found)) => self.lookup_value(call, secret, &found),
-            (VALUE, Home::Newborn) => self.lookup_creation(call, Target::Value(secret.clone())),
+            (VALUE, Home::Live(found)) => self.lookup_value(call, &found, Face::Value),
+            (VALUE, Home::Newborn) => self.lookup_creation(call, Target::Value(secret.clone(), Face::Value)),
             (META, Home::Newborn) => self.lookup_new_meta(call, secret),
             (META, Home::Live(_) | Home::Deleted | Home::Ghost) => {
                 self.entry_of(call, &Node::Meta(secret.clone(), None))
             }
-            (VALUE, Home::Ghost) => Ok(self.value_entry(secret, None, self.ghost_attr())),
+            (VALUE, Home::Ghost) => Ok(self.unbound_entry(secret, Face::Value, self.ghost_attr())),
             (VERSIONS, Home::Live(_) | Home::Ghost) => {
                 Ok(self.directory(&Node::Versions(secret.clone()), self.mounted, Duration::ZERO))
             }
@@ -125,45 +122,61 @@ impl SecretFs {
         }
     }
 
-    fn lookup_value(&self, call: &Call, secret: &SecretName, found: &Found) -> FsResult<Entry> {
-        if let Some(id) = self.writers_own(call, secret) {
+    fn lookup_file(&self, call: &Call, name: &str) -> FsResult<Entry> {
+        let scratch = self.state().scratch(&Place::Files, name);
+        if let Some(id) = scratch {
             return self.draft_entry(id);
         }
-        if self.state().is_hidden(secret) {
-            return self.lookup_creation(call, Target::Value(secret.clone()));
+        match self.resolve(call, name) {
+            Ok(found) => self.lookup_value(call, &found, Face::File),
+            Err(error) if error.errno() == libc::ENOENT => {
+                let secret = parse_existing(name)?;
+                self.lookup_creation(call, Target::Value(secret, Face::File))
+            }
+            Err(error) => Err(error),
         }
-        let ttl = self.kernel_ttl(found.valid_for);
+    }
+
+    fn lookup_value(&self, call: &Call, found: &Found, face: Face) -> FsResult<Entry> {
+        let secret = &found.properties.name;
+        if let Some(id) = self.writers_own(call, secret, face) {
+            return self.draft_entry(id);
+        }
+        let hidden = self.state().is_hidden(secret, face);
+        if hidden {
+            return self.lookup_creation(call, Target::Value(secret.clone(), face));
+        }
         if found.properties.is_disabled() {
-            return Ok(self.value_entry(secret, None, self.unreadable(&found.properties)));
+            return Ok(self.unbound_entry(secret, face, self.unreadable(&found.properties)));
         }
         if let Some(version) = &found.current
             && let Ok(kept) = self.store.get(secret, Some(version), Wait::No)
         {
-            let ino = self.bound_value(secret, version, kept.value.len(), &found.properties);
-            return Ok(Entry { node: ino, stat: self.value_stat(ino, &found.properties, ttl), ttl });
+            return self.bound_entry(&kept, face, self.kernel_ttl(found.valid_for));
         }
         // The size comes with the getattr that follows.
-        Ok(self.value_entry(secret, found.current.as_ref(), self.attr_of(&found.properties, 0)))
+        Ok(self.unbound_entry(secret, face, self.attr_of(&found.properties, 0)))
     }
 
     /// The inode that this thread was sent back for.
-    fn writers_own(&self, call: &Call, secret: &SecretName) -> Option<DraftId> {
+    fn writers_own(&self, call: &Call, secret: &SecretName, face: Face) -> Option<DraftId> {
+        let key = (call.thread, secret.clone(), face);
         let mut state = self.state();
         let now = self.now();
-        let bounce = state.bounces.get(&(call.thread, secret.clone())).filter(|bounce| bounce.until > now)?;
+        let bounce = state.bounces.get(&key).filter(|bounce| bounce.until > now)?;
         if let Some(id) = bounce.draft {
             return Some(id);
         }
         let shown = bounce.shown;
-        let id = state.new_draft(Target::Value(secret.clone()), Some(shown));
-        if let Some(bounce) = state.bounces.get_mut(&(call.thread, secret.clone())) {
+        let id = state.new_draft(Target::Value(secret.clone(), face), Some(shown));
+        if let Some(bounce) = state.bounces.get_mut(&key) {
             bounce.draft = Some(id);
         }
         Some(id)
     }
 
     /// A file that does not exist for others yet is there for the process that is creating it.
-    fn lookup_creation(&self, call: &Call, target: Target) -> FsResult<Entry> {
+    pub(super) fn lookup_creation(&self, call: &Call, target: Target) -> FsResult<Entry> {
         let process = self.process(call);
         let id = self.state().creation(&target, process).ok_or_else(no_entry)?;
         self.draft_entry(id)

@@ -12,14 +12,18 @@
 //! it each draft has one that is held during its save; the state may be locked under it, never the other way round.
 
 pub mod attr;
+pub mod content;
 pub mod control;
 pub mod draft;
+pub mod encoding;
 pub mod errno;
 pub mod journal;
 pub mod processes;
 pub mod tree;
 
+mod backup;
 mod document;
+mod flat;
 mod list;
 mod lookup;
 mod open;
@@ -37,11 +41,13 @@ pub use rename::RenameMode;
 pub use status::About;
 pub use write::Change;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, unix_seconds};
 use crate::metrics::Metrics;
+use crate::secret::SecretName;
 use crate::store::{SecretStore, Wait};
 
 use draft::Draft;
@@ -97,6 +103,14 @@ pub struct FsOptions {
     pub gid: u32,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
+    /// Names of the mount's own in `files/`, and the secrets they mean.
+    pub aliases: BTreeMap<String, SecretName>,
+    /// A newline that an editor put behind a value which had none is taken off again.
+    pub final_newline_as_before: bool,
+    /// A save makes a version also when its bytes are there already.
+    pub always_set: bool,
+    /// How long from its save a new version expires; never, if not given.
+    pub expires_in: Option<Duration>,
     /// How long a change that nobody waits for (a release, a delayed removal) may take.
     pub write_timeout: Duration,
     /// What `.akvfs/status.json` tells of the mount.
@@ -113,6 +127,10 @@ impl Default for FsOptions {
             uid: 0,
             gid: 0,
             kernel_ttl: Duration::from_secs(60),
+            aliases: BTreeMap::new(),
+            final_newline_as_before: false,
+            always_set: false,
+            expires_in: None,
             write_timeout: Duration::from_secs(30),
             about: About::default(),
         }

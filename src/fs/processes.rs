@@ -34,6 +34,18 @@ pub trait Processes: Send + Sync {
     fn was_killed(&self, thread: u32) -> bool;
 }
 
+/// Whether `thread` is about to end: a fatal signal, whichever it was, puts SIGKILL into its pending set, and others such
+/// as SIGCHLD or SIGURG do not (measured).
+pub fn is_dying(thread: u32) -> bool {
+    const SIGKILL_BIT: u64 = 1 << (libc::SIGKILL - 1);
+    let Ok(status) = fs::read_to_string(format!("/proc/{thread}/status")) else { return false };
+    let pending = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
+    };
+    (pending("SigPnd:") | pending("ShdPnd:")) & SIGKILL_BIT != 0
+}
+
 /// The machine's processes, from `/proc`.
 #[derive(Debug, Default)]
 pub struct ProcFs;

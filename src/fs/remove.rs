@@ -9,12 +9,12 @@ use crate::secret::{NameError, SecretName};
 use crate::store::{ErrorKind, Operation, StoreError, Wait};
 
 use super::attr::Entry;
-use super::draft::Target;
+use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
 use super::lookup::{Home, META, VALUE, VERSIONS, parse_existing};
 use super::processes::Process;
 use super::state::{Newborn, Removal};
-use super::tree::{Ino, Node};
+use super::tree::{Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
 fn not_alone() -> FsError {
@@ -49,7 +49,7 @@ impl SecretFs {
         Ok(entry)
     }
 
-    fn check_free(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
+    pub(super) fn check_free(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
         match self.home(call, secret) {
             Ok(Home::Live(_) | Home::Newborn) => Err(FsError::plain(libc::EEXIST)),
             Ok(Home::Deleted) => {
@@ -72,6 +72,8 @@ impl SecretFs {
         let process = self.process(call);
         match self.node(parent)? {
             Node::Dir(secret) => self.unlink_in_secret(call, &secret, name, process),
+            Node::Files => self.unlink_in_files(call, name, process),
+            Node::Backups => self.unlink_in_backups(call, name),
             Node::Versions(secret) if self.may_clear(&secret, process) => Ok(()),
             Node::Versions(_) => Err(not_alone()),
             _ => Err(FsError::plain(libc::EPERM)),
@@ -79,7 +81,7 @@ impl SecretFs {
     }
 
     fn unlink_in_secret(&self, call: &Call, secret: &SecretName, name: &str, process: Process) -> FsResult<()> {
-        let scratch = self.state().scratch(secret, name);
+        let scratch = self.state().scratch(&Place::Secret(secret.clone()), name);
         if let Some(id) = scratch {
             self.unlink_draft(id);
             return Ok(());
@@ -89,7 +91,7 @@ impl SecretFs {
                 Err(FsError::refused(libc::EPERM, "a certificate owns this secret: delete the certificate"))
             }
             (VALUE, Home::Live(_)) => {
-                self.hide_value(secret, process);
+                self.hide(secret, Face::Value, process);
                 Ok(())
             }
             (VALUE | META, Home::Newborn) => self.unlink_unsaved(secret, name),
@@ -100,7 +102,27 @@ impl SecretFs {
         }
     }
 
-    fn unlink_draft(&self, id: u64) {
+    fn unlink_in_files(&self, call: &Call, name: &str, process: Process) -> FsResult<()> {
+        let scratch = self.state().scratch(&Place::Files, name);
+        if let Some(id) = scratch {
+            self.unlink_draft(id);
+            return Ok(());
+        }
+        let found = match self.resolve(call, name) {
+            Err(error) if error.errno() == libc::ENOENT => {
+                let unsaved = self.state().creation(&Target::Value(parse_existing(name)?, Face::File), process);
+                return unsaved.map(|id| self.unlink_draft(id)).ok_or(error);
+            }
+            found => found?.properties,
+        };
+        if found.is_managed() {
+            return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: delete the certificate"));
+        }
+        self.hide(&found.name, Face::File, process);
+        Ok(())
+    }
+
+    pub(super) fn unlink_draft(&self, id: u64) {
         let mut state = self.state();
         if let Some(draft) = state.drafts.get_mut(&id) {
             draft.target = Target::Nameless;
@@ -109,13 +131,13 @@ impl SecretFs {
         state.drop_if_unused(id);
     }
 
-    /// Unlinking `value` while a copy of it, moved aside, is there is an editor's way back, not a removal.
-    fn hide_value(&self, secret: &SecretName, process: Process) {
-        let own = Target::Value(secret.clone());
+    /// Unlinking a file while a copy of it, moved aside, is there is an editor's way back, not a removal.
+    fn hide(&self, secret: &SecretName, face: Face, process: Process) {
+        let own = Target::Value(secret.clone(), face);
         let mut state = self.state();
         let unsaved = state.creation(&own, process);
-        if state.has_copy(secret) {
-            state.set_aside.insert(secret.clone());
+        if state.has_copy(secret, face) {
+            state.set_aside.insert((secret.clone(), face));
         } else {
             let due = self.now() + self.options.delete_delay;
             state.removals.insert(secret.clone(), Removal { by: process, due });
@@ -127,7 +149,10 @@ impl SecretFs {
     }
 
     fn unlink_unsaved(&self, secret: &SecretName, name: &str) -> FsResult<()> {
-        let target = if name == VALUE { Target::Value(secret.clone()) } else { Target::Meta(secret.clone(), None) };
+        let target = match name {
+            VALUE => Target::Value(secret.clone(), Face::Value),
+            _ => Target::Meta(secret.clone(), None),
+        };
         let mut state = self.state();
         if let Some(newborn) = state.newborn.get_mut(secret).filter(|_| name == META) {
             newborn.attributes = None;
@@ -208,7 +233,7 @@ impl SecretFs {
             Err(error) => return Err(error.into()),
         }
         let mut state = self.state();
-        state.set_aside.remove(secret);
+        state.unhide(secret);
         state.ghosts.insert(secret.clone(), (by, self.now()));
         Ok(())
     }
@@ -261,6 +286,7 @@ impl SecretFs {
             Ok(()) => {
                 let secrets = self.state().tree.intern(&Node::Secrets);
                 self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
+                self.drop_files(secret);
             }
             Err(error) => self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error),
         }

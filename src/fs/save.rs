@@ -5,13 +5,17 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::secret::{KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version};
+use crate::secret::{
+    KeyVaultSecret, MAX_VALUE, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp, Version,
+};
 use crate::store::{ErrorKind, StoreError, Wait};
 
+use super::content::Content;
 use super::draft::Target;
+use super::encoding::{self, Encoding};
 use super::errno::{FsError, FsResult};
 use super::lookup::VALUE;
-use super::tree::{DraftId, Node};
+use super::tree::{DraftId, Face, Node};
 use super::{Notice, SecretFs};
 
 /// How long a save waits for the kernel to drop the old version's name. It needs microseconds, unless a slow request
@@ -23,11 +27,12 @@ impl SecretFs {
     pub(super) fn save(&self, id: DraftId, wait: Wait) -> FsResult<()> {
         let saving = self.with_draft(id, |draft| Ok(draft.saving.clone()))?;
         let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((target, bytes, writes)) = self.unsaved(id) else { return Ok(()) };
+        let Some(Unsaved { target, bytes, writes }) = self.unsaved(id)? else { return Ok(()) };
         match &target {
-            Target::Value(secret) => self.save_value(secret, bytes, wait)?,
+            Target::Value(secret, face) => self.save_value(secret, *face, &bytes, wait)?,
             Target::Meta(secret, version) => self.save_meta(secret, version.as_ref(), &bytes, wait)?,
             Target::Refresh => self.refresh_named(&bytes, wait)?,
+            Target::Restore(_) => self.restore(&bytes, wait)?,
             Target::Scratch(..) | Target::Nameless => return self.saved(id, writes),
         }
         self.kernel.settle(wait.remaining(&*self.clock).min(SETTLE_LIMIT));
@@ -41,27 +46,40 @@ impl SecretFs {
         })
     }
 
-    fn unsaved(&self, id: DraftId) -> Option<(Target, Zeroizing<Vec<u8>>, u64)> {
-        let state = self.state();
-        let draft = state.drafts.get(&id).filter(|draft| draft.dirty)?;
-        Some((draft.target.clone(), Zeroizing::new(draft.bytes().to_vec()), draft.writes))
+    fn unsaved(&self, id: DraftId) -> FsResult<Option<Unsaved>> {
+        self.with_draft(id, |draft| match (draft.dirty, draft.spoiled) {
+            (false, _) => Ok(None),
+            (true, true) => Err(draft.too_big()),
+            (true, false) => {
+                let bytes = Zeroizing::new(draft.bytes().to_vec());
+                Ok(Some(Unsaved { target: draft.target.clone(), bytes, writes: draft.writes }))
+            }
+        })
     }
 
-    /// Makes `bytes` the secret's value: one new version, or none if they are its value already.
-    pub(super) fn save_value(&self, secret: &SecretName, mut bytes: Zeroizing<Vec<u8>>, wait: Wait) -> FsResult<()> {
-        let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|error| {
-            // The bytes come back to be wiped.
-            drop(Zeroizing::new(error.into_bytes()));
-            FsError::refused(libc::EILSEQ, "a value is text: these bytes are not UTF-8")
-        })?;
-        let value = SecretValue::new(text);
+    /// Makes `bytes` the secret's value: one new version, or none if the file holds them already.
+    pub(super) fn save_value(&self, secret: &SecretName, face: Face, bytes: &[u8], wait: Wait) -> FsResult<()> {
+        if face == Face::Value {
+            // What cannot be stored is refused before anybody is asked.
+            as_text(bytes)?;
+        }
         self.metrics.saves.add();
-        let attributes = match self.before_saving(secret, wait)? {
-            Before::Same(kept) if kept.value == value => return Ok(()),
+        let before = self.before_saving(secret, wait)?;
+        let bytes = match &before {
+            Before::Same(kept) if self.options.final_newline_as_before => without_added_newline(kept, face, bytes),
+            _ => bytes,
+        };
+        let mut attributes = match before {
+            Before::Same(kept) if !self.options.always_set && holds(&kept, face, bytes) => return Ok(()),
             Before::Same(kept) => carried_over(&kept.properties),
             Before::Unreadable(properties) => carried_over(&properties),
             Before::New(attributes) => attributes,
         };
+        let value = encode(face, bytes, &mut attributes)?;
+        if let Some(lifetime) = self.options.expires_in {
+            let ends = self.seconds().saturating_add(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
+            attributes.expires_on = attributes.expires_on.or(Some(Timestamp(ends)));
+        }
         self.store.set(secret, &value, &attributes, wait)?;
         self.metrics.versions.add();
         self.publish(secret);
@@ -98,12 +116,12 @@ impl SecretFs {
         let dir = {
             let mut state = self.state();
             state.newborn.remove(secret);
-            state.removals.remove(secret);
-            state.set_aside.remove(secret);
+            state.unhide(secret);
             state.ghosts.remove(secret);
             state.tree.intern(&Node::Dir(secret.clone()))
         };
         self.kernel.tell(Notice::Entry(dir, VALUE.to_owned()));
+        self.drop_files(secret);
     }
 
     pub(super) fn save_meta(
@@ -160,6 +178,48 @@ impl SecretFs {
 
 fn is_refused(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden)
+}
+
+fn as_text(bytes: &[u8]) -> FsResult<&str> {
+    std::str::from_utf8(bytes).map_err(|_| {
+        FsError::refused(libc::EILSEQ, "a value is text: these bytes are not UTF-8 (files/NAME takes any)")
+    })
+}
+
+/// Whether this file of the secret holds these bytes.
+fn holds(kept: &KeyVaultSecret, face: Face, bytes: &[u8]) -> bool {
+    Content::of(kept, face).is_ok_and(|content| content.bytes() == bytes)
+}
+
+/// `bytes` without the newline at their end that the file did not have before.
+fn without_added_newline<'a>(kept: &KeyVaultSecret, face: Face, bytes: &'a [u8]) -> &'a [u8] {
+    let had_one = Content::of(kept, face).is_ok_and(|content| content.bytes().ends_with(b"\n"));
+    bytes.strip_suffix(b"\n").filter(|_| !had_one).unwrap_or(bytes)
+}
+
+/// The string to store for these bytes, and the tag that says how it was made.
+fn encode(face: Face, bytes: &[u8], attributes: &mut SecretAttributes) -> FsResult<SecretValue> {
+    if face == Face::Value {
+        if let Some(tags) = &mut attributes.tags {
+            tags.remove(encoding::TAG);
+        }
+        return Ok(SecretValue::new(as_text(bytes)?.to_owned()));
+    }
+    let content_type = attributes.content_type.as_deref();
+    let before = Encoding::told(attributes.tags.as_ref(), content_type);
+    let (after, mut text) = encoding::encode_keeping(before, bytes);
+    if text.len() > MAX_VALUE {
+        return Err(FsError::refused(libc::EFBIG, "made text of, these bytes are more than the 25600 of a value"));
+    }
+    attributes.tags = encoding::retag(attributes.tags.take(), content_type, after);
+    Ok(SecretValue::new(std::mem::take(&mut *text)))
+}
+
+/// What is to be saved, and up to which write.
+struct Unsaved {
+    target: Target,
+    bytes: Zeroizing<Vec<u8>>,
+    writes: u64,
 }
 
 /// What stood there before a save.

@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
-
 use crate::clock::Moment;
-use crate::secret::{SecretAttributes, SecretName, SecretValue};
+use crate::secret::{SecretAttributes, SecretName};
+use crate::store::Continuation;
 
 use super::attr::DirEntry;
+use super::content::Content;
 use super::control::ControlFile;
-use super::draft::{Draft, Target};
+use super::draft::{Draft, Place, Target};
 use super::journal::Journal;
 use super::processes::Process;
-use super::tree::{DraftId, Ino, Node, Tree};
+use super::tree::{DraftId, Face, Ino, Node, Tree};
 
 /// How long a thread whose open was answered ESTALE has to come back (measured: at once; SAVES.md 2).
 const BOUNCE_LIMIT: Duration = Duration::from_secs(2);
@@ -24,10 +24,8 @@ pub const REMOVER_LIMIT: Duration = Duration::from_secs(30);
 /// An open descriptor, or several that share one open.
 #[derive(Clone)]
 pub enum Handle {
-    /// A version's value, as it was when it was opened.
-    Value(SecretValue),
-    /// A document made at open.
-    Document(Arc<Zeroizing<Vec<u8>>>),
+    /// Bytes as they were when it was opened.
+    Content(Content),
     /// A draft.
     Draft {
         /// Which.
@@ -37,14 +35,56 @@ pub enum Handle {
         /// Opened for writing.
         writable: bool,
     },
-    /// A directory, as it was at its first read.
-    Directory {
-        /// Whose.
-        ino: Ino,
-        /// `None` before the first read.
-        entries: Option<Arc<Vec<DirEntry>>>,
-    },
+    /// A directory.
+    Directory(Reading),
 }
+
+/// How far a directory was read.
+#[derive(Clone)]
+pub struct Reading {
+    /// Which.
+    pub ino: Ino,
+    /// What was read.
+    pub entries: Arc<Vec<DirEntry>>,
+    /// What was not.
+    pub rest: Rest,
+}
+
+impl Reading {
+    /// Nothing of it.
+    pub fn new(ino: Ino) -> Self {
+        Self { ino, entries: Arc::default(), rest: Rest::All }
+    }
+}
+
+/// What of a directory was not read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// All of it.
+    All,
+    /// From here on.
+    From(Continuation),
+    /// Nothing.
+    Nothing,
+}
+
+impl Rest {
+    /// What a page leaves.
+    pub fn of(next: Option<Continuation>) -> Self {
+        next.map_or(Self::Nothing, Self::From)
+    }
+
+    /// Where the next page starts.
+    pub fn place(&self) -> Option<&Continuation> {
+        match self {
+            Self::From(place) => Some(place),
+            Self::All | Self::Nothing => None,
+        }
+    }
+}
+
+/// Which thread was sent back from which file.
+pub type Bounced = (u32, SecretName, Face);
 
 /// A thread that was sent back to look the name up again, so that it gets an inode of its own.
 pub struct Bounce {
@@ -81,13 +121,13 @@ pub struct State {
     /// The handles.
     pub handles: HashMap<u64, Handle>,
     /// Threads on their way back, by name.
-    pub bounces: HashMap<(u32, SecretName), Bounce>,
+    pub bounces: HashMap<Bounced, Bounce>,
     /// Directories without a secret.
     pub newborn: BTreeMap<SecretName, Newborn>,
     /// Values hidden because their secret is going to be deleted.
     pub removals: BTreeMap<SecretName, Removal>,
     /// Values hidden because they were moved aside and then unlinked.
-    pub set_aside: BTreeSet<SecretName>,
+    pub set_aside: BTreeSet<(SecretName, Face)>,
     /// Secrets that are gone, and the process that still clears up behind them.
     pub ghosts: HashMap<SecretName, (Process, Moment)>,
     /// Who listed a secret's directory, and when.
@@ -95,7 +135,7 @@ pub struct State {
     /// The last failures.
     pub journal: Journal,
     /// What a file in `.akvfs` said when its name was last looked up.
-    pub documents: HashMap<ControlFile, Arc<Zeroizing<Vec<u8>>>>,
+    pub documents: HashMap<ControlFile, Content>,
     next: u64,
 }
 
@@ -129,32 +169,52 @@ impl State {
     }
 
     /// The temporary file of this name.
-    pub fn scratch(&self, dir: &SecretName, name: &str) -> Option<DraftId> {
-        let is_it = |target: &Target| matches!(target, Target::Scratch(d, n) if d == dir && n == name);
+    pub fn scratch(&self, place: &Place, name: &str) -> Option<DraftId> {
+        let is_it = |target: &Target| matches!(target, Target::Scratch(p, n) if p == place && n == name);
         self.drafts.iter().find(|(_, draft)| is_it(&draft.target)).map(|(id, _)| *id)
     }
 
+    /// What all drafts hold together.
+    pub fn bytes_in_drafts(&self) -> usize {
+        self.drafts.values().map(|draft| draft.bytes().len()).sum()
+    }
+
+    /// Takes its name from the temporary file that a rename replaces.
+    pub fn replace_scratch(&mut self, place: &Place, name: &str, by: Option<DraftId>) {
+        let Some(id) = self.scratch(place, name).filter(|id| Some(*id) != by) else { return };
+        if let Some(draft) = self.drafts.get_mut(&id) {
+            draft.target = Target::Nameless;
+        }
+        self.drop_if_unused(id);
+    }
+
     /// The names of the temporary files in a directory.
-    pub fn scratch_names(&self, dir: &SecretName) -> BTreeMap<String, Ino> {
+    pub fn scratch_names(&self, place: &Place) -> BTreeMap<String, Ino> {
         self.drafts
             .values()
             .filter_map(|draft| match &draft.target {
-                Target::Scratch(d, name) if d == dir => Some((name.clone(), draft.ino)),
+                Target::Scratch(p, name) if p == place => Some((name.clone(), draft.ino)),
                 _ => None,
             })
             .collect()
     }
 
-    /// Whether a copy of this secret's value, moved aside, is still there.
-    pub fn has_copy(&self, name: &SecretName) -> bool {
-        self.drafts
-            .values()
-            .any(|draft| draft.copy_of_value && matches!(&draft.target, Target::Scratch(dir, _) if dir == name))
+    /// Whether a copy of this file, moved aside, is still there.
+    pub fn has_copy(&self, name: &SecretName, face: Face) -> bool {
+        let is_copy = |draft: &Draft| draft.copy_of.as_ref().is_some_and(|(of, its)| of == name && *its == face);
+        self.drafts.values().any(|draft| is_copy(draft) && matches!(draft.target, Target::Scratch(..)))
     }
 
-    /// Whether `value` is hidden from everybody.
-    pub fn is_hidden(&self, name: &SecretName) -> bool {
-        self.removals.contains_key(name) || (self.set_aside.contains(name) && self.has_copy(name))
+    /// Whether this file is hidden from everybody.
+    pub fn is_hidden(&self, name: &SecretName, face: Face) -> bool {
+        let set_aside = self.set_aside.contains(&(name.clone(), face)) && self.has_copy(name, face);
+        set_aside || self.removals.contains_key(name)
+    }
+
+    /// A new file stands where one was removed or moved aside: nothing is hidden any more.
+    pub fn unhide(&mut self, name: &SecretName) {
+        self.removals.remove(name);
+        self.set_aside.retain(|(of, _)| of != name);
     }
 
     /// The draft that a file being created under `target` is, if `process` is its writer.
@@ -166,10 +226,10 @@ impl State {
     }
 
     /// Sends a thread back from `ino`.
-    pub fn bounce(&mut self, thread: u32, name: &SecretName, ino: Ino, now: Moment) {
+    pub fn bounce(&mut self, key: Bounced, ino: Ino, now: Moment) {
         self.drop_late_bounces(now);
         let shown = self.tree.shown(ino);
-        self.bounces.insert((thread, name.clone()), Bounce { draft: None, shown, until: now + BOUNCE_LIMIT });
+        self.bounces.insert(key, Bounce { draft: None, shown, until: now + BOUNCE_LIMIT });
     }
 
     fn drop_late_bounces(&mut self, now: Moment) {

@@ -4,20 +4,22 @@
 //! the descriptor close it when they exit. A close saves when no process that wrote, nor a descendant of one, can still
 //! write; otherwise the last close does (SAVES.md 3).
 
-use crate::secret::SecretName;
+use crate::secret::{NameError, SecretName};
 
 use super::attr::{Attr, Entry, Opened, Stat};
 use super::control::ControlFile;
-use super::draft::{Draft, Target, is_temporary};
+use super::draft::{Draft, Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::lookup::{Home, META, VALUE, VERSIONS};
 use super::open::OpenFlags;
 use super::state::Handle;
-use super::tree::{DraftId, Ino, Node};
+use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 
 /// How many drafts a mount holds; a leak guard, far above what editors need.
 const MAX_DRAFTS: usize = 4096;
+/// How many bytes all drafts of a mount hold together. They are in memory, and a secret is small.
+const MAX_BYTES: usize = 64 << 20;
 
 /// How often an ending mount looks whether all saves are done.
 const SETTLE_POLL: std::time::Duration = std::time::Duration::from_millis(10);
@@ -48,14 +50,16 @@ impl SecretFs {
         flags: OpenFlags,
     ) -> FsResult<(Entry, Opened)> {
         self.check_writable()?;
-        let Node::Dir(secret) = self.node(parent)? else {
-            return Err(FsError::refused(
-                libc::EPERM,
-                "files live in a secret's directory: mkdir secrets/NAME, then write secrets/NAME/value",
-            ));
+        let target = match self.node(parent)? {
+            Node::Dir(secret) => self.target_in_secret(call, &secret, name, flags)?,
+            Node::Files => self.target_in_files(call, name, flags)?,
+            Node::Backups => self.target_in_backups(call, name)?,
+            _ => {
+                let why =
+                    "files live in files/ or in a secret's directory: mkdir secrets/NAME, write secrets/NAME/value";
+                return Err(FsError::refused(libc::EPERM, why));
+            }
         };
-        let home = self.home(call, &secret)?;
-        let target = self.target_of(&secret, name, &home, flags)?;
         let id = self.new_file(target, call, mode, name, flags)?;
         let opened = self.start_writing(id, self.process(call), flags)?;
         let entry = self.draft_entry(id)?;
@@ -63,23 +67,48 @@ impl SecretFs {
         Ok((entry, opened))
     }
 
-    fn target_of(&self, secret: &SecretName, name: &str, home: &Home, flags: OpenFlags) -> FsResult<Target> {
-        match (name, home) {
+    fn target_in_secret(&self, call: &Call, secret: &SecretName, name: &str, flags: OpenFlags) -> FsResult<Target> {
+        match (name, self.home(call, secret)?) {
             (_, Home::Deleted | Home::Ghost) => {
                 Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"))
             }
             (VALUE, Home::Live(found)) if found.properties.is_managed() => {
                 Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"))
             }
-            (VALUE, _) => Ok(Target::Value(secret.clone())),
+            (VALUE, _) => Ok(Target::Value(secret.clone(), Face::Value)),
             (META, _) => Ok(Target::Meta(secret.clone(), None)),
             (VERSIONS, _) => Err(FsError::plain(libc::EPERM)),
-            _ if is_scratch_name(name, flags) => Ok(Target::Scratch(secret.clone(), name.to_owned())),
+            _ if is_temporary(name) || is_mkstemp(flags) || SecretName::parse(name).is_ok() => {
+                Ok(Target::Scratch(Place::Secret(secret.clone()), name.to_owned()))
+            }
             _ => Err(FsError::refused(
                 libc::EINVAL,
                 "a secret's directory holds value and .meta.json; a temporary file needs a temporary name (.x, x.tmp)",
             )),
         }
+    }
+
+    /// In `files/` a new file of a legal name becomes a secret with its first byte, one of an alias is a save.
+    fn target_in_files(&self, call: &Call, name: &str, flags: OpenFlags) -> FsResult<Target> {
+        match self.resolve(call, name) {
+            Ok(found) if found.properties.is_managed() => {
+                return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
+            }
+            Ok(found) => return Ok(Target::Value(found.properties.name, Face::File)),
+            Err(error) if error.errno() == libc::ENOENT => {}
+            Err(error) => return Err(error),
+        }
+        if !is_temporary(name) && !is_mkstemp(flags) {
+            let secret = SecretName::parse(name).map_err(|error| match error {
+                NameError::Illegal => FsError::refused(
+                    libc::EINVAL,
+                    "no secret can have this name: give one an alias (tag akvfs-file), or use a temporary name (.x, x.tmp)",
+                ),
+                NameError::TooLong => FsError::plain(libc::ENAMETOOLONG),
+            })?;
+            self.check_free(call, &secret)?;
+        }
+        Ok(Target::Scratch(Place::Files, name.to_owned()))
     }
 
     fn new_file(&self, target: Target, call: &Call, mode: u16, name: &str, flags: OpenFlags) -> FsResult<DraftId> {
@@ -88,18 +117,27 @@ impl SecretFs {
         if state.drafts.len() >= MAX_DRAFTS {
             return Err(FsError::refused(libc::ENOSPC, "too many temporary files in this mount"));
         }
-        if let Target::Value(secret) = &target {
+        if let Target::Value(secret, _) = &target {
             // A new file of that name is a save, not a removal.
-            state.removals.remove(secret);
-            state.set_aside.remove(secret);
+            state.unhide(secret);
         }
+        let growth = match &target {
+            Target::Scratch(..) if is_temporary(name) || is_mkstemp(flags) => Growth::Free,
+            Target::Scratch(Place::Files, _) => Growth::Becomes,
+            Target::Scratch(Place::Secret(_), _) => Growth::Never,
+            Target::Scratch(Place::Backups, _)
+            | Target::Value(..)
+            | Target::Meta(..)
+            | Target::Restore(_)
+            | Target::Refresh
+            | Target::Nameless => Growth::Free,
+        };
         let is_scratch = matches!(target, Target::Scratch(..));
         let id = state.new_draft(target, None);
         if let Some(draft) = state.drafts.get_mut(&id) {
             (draft.uid, draft.gid, draft.mode, draft.mtime) = (call.uid, call.gid, mode & 0o700, now);
             draft.load(&[]);
-            draft.dirty = !is_scratch;
-            draft.may_grow = !is_scratch || is_temporary(name) || (flags.exclusive && flags.read_write);
+            (draft.dirty, draft.growth) = (!is_scratch, growth);
         }
         Ok(id)
     }
@@ -109,7 +147,15 @@ impl SecretFs {
         let (id, append) = self.writable(handle)?;
         self.note_writer(call, id);
         let now = self.seconds();
-        self.with_draft(id, |draft| draft.write((!append).then_some(offset), data, now))
+        let is_full = self.state().bytes_in_drafts().saturating_add(data.len()) > MAX_BYTES;
+        self.with_draft(id, |draft| {
+            if is_full {
+                draft.spoiled = true;
+                let why = "the unsaved files of this mount hold 64 MiB: save or remove some";
+                return Err(FsError::refused(libc::ENOSPC, why));
+            }
+            draft.write((!append).then_some(offset), data, now)
+        })
     }
 
     fn writable(&self, handle: u64) -> FsResult<(DraftId, bool)> {
@@ -151,8 +197,8 @@ impl SecretFs {
                 self.change_draft(id, change)?;
                 self.draft_entry(id).map(|entry| entry.stat)
             }
-            (Node::Value(secret), Some(size)) => {
-                self.truncate_value(call, &secret, size)?;
+            (Node::Value(secret, face), Some(size)) => {
+                self.truncate_value(call, &secret, face, size)?;
                 // The old version keeps its length: answering another would cut it under its readers (SAVES.md 1).
                 Ok(before)
             }
@@ -185,12 +231,13 @@ impl SecretFs {
     }
 
     /// truncate(2): there is no descriptor to close, so it saves at once.
-    fn truncate_value(&self, call: &Call, secret: &SecretName, size: u64) -> FsResult<()> {
-        let id = self.state().new_draft(Target::Value(secret.clone()), None);
-        let saved = self.value_to_change(call, secret).and_then(|value| {
+    fn truncate_value(&self, call: &Call, secret: &SecretName, face: Face, size: u64) -> FsResult<()> {
+        let id = self.state().new_draft(Target::Value(secret.clone(), face), None);
+        let saved = self.bytes_to_change(call, secret, face).and_then(|(value, limit)| {
             let now = self.seconds();
             self.with_draft(id, |draft| {
-                draft.load(&value);
+                draft.load(value.bytes());
+                draft.limit = limit;
                 draft.truncate(size, now)
             })?;
             self.save(id, call.wait)
@@ -256,6 +303,15 @@ impl SecretFs {
         self.draft_of(handle).is_some()
     }
 
+    /// Closes what its caller never heard of, because he was killed: nothing is saved.
+    pub fn abandon(&self, handle: u64) {
+        if let Some(id) = self.draft_of(handle) {
+            // Gone already is as good.
+            let _ = self.drop_changes(id);
+        }
+        let _ = self.release(handle);
+    }
+
     /// The last descriptor of an open is closed. What was not saved yet is saved now. The caller hears no verdict: a
     /// failure is kept in `.akvfs/errors`.
     pub fn release(&self, handle: u64) -> FsResult<()> {
@@ -280,8 +336,7 @@ impl SecretFs {
     }
 }
 
-/// DESIGN 2, "Writing": what is a temporary file in a secret's directory. A name that could be a secret's may be
-/// created, because vim tries one (`4913`) before it saves; only that it may hold nothing.
-fn is_scratch_name(name: &str, flags: OpenFlags) -> bool {
-    is_temporary(name) || (flags.exclusive && flags.read_write) || SecretName::parse(name).is_ok()
+/// What mkstemp(3) asks for, and nobody else: a temporary file, whatever its name.
+fn is_mkstemp(flags: OpenFlags) -> bool {
+    flags.exclusive && flags.read_write
 }

@@ -25,12 +25,14 @@ use crate::fs::{Call, Change, OpenFlags, RenameMode, SecretFs};
 use crate::store::Wait;
 
 use super::Limits;
+use super::inflight::{Inflight, Reply};
 use super::pool::Pool;
 
 /// See the module.
 pub struct Adapter {
     fs: Arc<SecretFs>,
     pool: Pool,
+    inflight: Inflight,
     limits: Limits,
     clock: Arc<dyn Clock>,
 }
@@ -57,8 +59,9 @@ fn text(name: &OsStr) -> Result<String, Errno> {
 
 impl Adapter {
     /// Translates for `fs`.
-    pub fn new(fs: Arc<SecretFs>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        Self { fs, pool: Pool::default(), limits, clock }
+    pub fn new(fs: Arc<SecretFs>, limits: Limits, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let inflight = Inflight::start(clock.clone())?;
+        Ok(Self { fs, pool: Pool::default(), inflight, limits, clock })
     }
 
     fn call(&self, request: &Request, limit: Duration) -> Call {
@@ -73,7 +76,7 @@ impl Adapter {
     }
 
     /// A reading call: from memory if it can be, else on the pool.
-    fn read_call<R: Send + 'static, T: 'static>(
+    fn read_call<R: Send + 'static, T: Answer>(
         &self,
         request: &Request,
         asked: Asked,
@@ -84,16 +87,13 @@ impl Adapter {
         self.fs.metrics().requests.add();
         let call = self.call(request, self.limits.read);
         match guarded(&self.fs, |fs| act(fs, &Call { wait: Wait::No, ..call })) {
-            Err(error) if error.is_not_in_memory() => {
-                let fs = self.fs.clone();
-                self.pool.run(move || send(reply, verdict(&fs, &asked, guarded(&fs, |fs| act(fs, &call)))));
-            }
+            Err(error) if error.is_not_in_memory() => self.on_pool(call, asked, reply, act, send),
             result => send(reply, verdict(&self.fs, &asked, result)),
         }
     }
 
     /// A changing call: on the pool.
-    fn change_call<R: Send + 'static, T: 'static>(
+    fn change_call<R: Send + 'static, T: Answer>(
         &self,
         request: &Request,
         asked: Asked,
@@ -103,10 +103,80 @@ impl Adapter {
     ) {
         self.fs.metrics().requests.add();
         let call = self.call(request, self.limits.change);
-        let fs = self.fs.clone();
-        self.pool.run(move || send(reply, verdict(&fs, &asked, guarded(&fs, |fs| act(fs, &call)))));
+        self.on_pool(call, asked, reply, act, send);
+    }
+
+    fn on_pool<R: Send + 'static, T: Answer>(
+        &self,
+        call: Call,
+        asked: Asked,
+        reply: R,
+        act: impl FnOnce(&SecretFs, &Call) -> FsResult<T> + Send + 'static,
+        send: Send_<R, T>,
+    ) {
+        let (reply, fs, inflight) = (Reply::new(reply), self.fs.clone(), self.inflight.clone());
+        let early = reply.clone();
+        let ticket = inflight.add(call.thread, move || {
+            if let Some(reply) = early.take() {
+                send(reply, Err(Errno::EINTR));
+            }
+        });
+        self.pool.run(move || {
+            let result = verdict(&fs, &asked, guarded(&fs, |fs| act(fs, &call)));
+            inflight.done(ticket);
+            match (reply.take(), result) {
+                (Some(reply), result) => send(reply, result),
+                (None, Ok(unheard)) => unheard.take_back(&fs),
+                (None, Err(_)) => {}
+            }
+        });
     }
 }
+
+/// What a call gives. Some of it the kernel would give back one day (a look-up, a handle); if the caller was killed meanwhile
+/// it never hears of it, so we do.
+trait Answer: 'static {
+    /// Nobody will.
+    fn take_back(self, fs: &SecretFs);
+}
+
+impl Answer for Entry {
+    fn take_back(self, fs: &SecretFs) {
+        fs.forget(self.node, 1);
+    }
+}
+
+impl Answer for Opened {
+    fn take_back(self, fs: &SecretFs) {
+        fs.abandon(self.handle);
+    }
+}
+
+impl Answer for (Entry, Opened) {
+    fn take_back(self, fs: &SecretFs) {
+        self.1.take_back(fs);
+        self.0.take_back(fs);
+    }
+}
+
+/// A handle of a directory.
+struct OpenedDir(u64);
+
+impl Answer for OpenedDir {
+    fn take_back(self, fs: &SecretFs) {
+        fs.releasedir(self.0);
+    }
+}
+
+macro_rules! nothing_to_take_back {
+    ($($answer:ty),*) => {
+        $(impl Answer for $answer {
+            fn take_back(self, _fs: &SecretFs) {}
+        })*
+    };
+}
+
+nothing_to_take_back!((), Stat, String, Vec<u8>, Arc<Vec<DirEntry>>);
 
 fn seconds(at: i64) -> SystemTime {
     let distance = Duration::from_secs(at.unsigned_abs());
@@ -486,15 +556,16 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: KernelOpenFlags, reply: ReplyOpen) {
-        let act = move |fs: &SecretFs, call: &Call| fs.opendir(call, ino.0);
+        let act = move |fs: &SecretFs, call: &Call| fs.opendir(call, ino.0).map(OpenedDir);
         self.read_call(request, Asked::of("opendir", ino.0), reply, act, |reply, result| match result {
-            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+            Ok(opened) => reply.opened(FileHandle(opened.0), FopenFlags::empty()),
             Err(errno) => reply.error(errno),
         });
     }
 
     fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let act = move |fs: &SecretFs, call: &Call| fs.readdir(call, handle.0, offset == 0);
+        let act =
+            move |fs: &SecretFs, call: &Call| fs.readdir(call, handle.0, usize::try_from(offset).unwrap_or(usize::MAX));
         self.read_call(request, Asked::of("readdir", ino.0), (reply, offset), act, send_entries);
     }
 

@@ -17,7 +17,7 @@ const FILES: [&str; 4] = ["status.json", "errors", "metrics", "refresh"];
 
 fn names(house: &House, path: &str) -> Vec<String> {
     let handle = house.fs.opendir(&house.call(), house.ino(path)).unwrap();
-    let entries = house.fs.readdir(&house.call(), handle, true).unwrap();
+    let entries = house.fs.readdir(&house.call(), handle, 0).unwrap();
     house.fs.releasedir(handle);
     entries.iter().map(|entry| entry.name.clone()).collect()
 }
@@ -305,4 +305,47 @@ fn a_read_only_mount_tells_and_takes_nothing() {
     assert_eq!(house.status()["read_only"], true);
     assert_eq!(house.attr(".akvfs/refresh").mode, 0o400);
     assert_eq!(errno(house.open(".akvfs/refresh", libc::O_WRONLY)), libc::EROFS);
+}
+
+#[test]
+fn refresh_drops_a_plain_file_and_its_alias_too() {
+    let house = House::new();
+    let tags = [("akvfs-file".to_owned(), "n.txt".to_owned())].into();
+    let attributes = SecretAttributes { tags: Some(tags), ..SecretAttributes::default() };
+    house.model.set(&name("n"), &value("old"), &attributes, house.call().wait).unwrap();
+    assert_eq!((house.read("files/n"), house.read("files/n.txt")), ("old".to_owned(), "old".to_owned()));
+    house.model.set(&name("n"), &value("new"), &SecretAttributes::default(), house.call().wait).unwrap();
+    house.kernel.take();
+    house.fs.refresh(None, house.call().wait).unwrap();
+    let (told, files) = (house.kernel.take(), house.ino("files"));
+    for file in ["n", "n.txt"] {
+        assert!(told.contains(&Notice::Entry(files, file.to_owned())), "{file}: {told:?}");
+    }
+    assert_eq!(house.read("files/n"), "new");
+    assert_eq!(errno(house.walk("files/n.txt")), libc::ENOENT);
+}
+
+#[test]
+fn every_kind_of_file_has_its_path() {
+    let house = House::new();
+    house.save_new("n", "x").unwrap();
+    let versions = names(&house, "secrets/n/versions");
+    for path in
+        ["secrets", "deleted", "files", "backup", ".akvfs", "secrets/n", "secrets/n/value", "files/n", "backup/n"]
+    {
+        named(&house, path);
+    }
+    named(&house, "secrets/n/.meta.json");
+    for version in versions {
+        let path = format!("secrets/n/versions/{version}");
+        named(&house, &path);
+    }
+    assert_eq!(house.errors().last().unwrap()["operation"], "stat");
+}
+
+/// What fails at `path` is told by that path.
+fn named(house: &House, path: &str) {
+    let refused = akvfs::fs::errno::FsError::refused(libc::EIO, "because");
+    house.fs.failed(&Asked::of("stat", house.ino(path)), &refused);
+    assert_eq!(house.errors().last().unwrap()["path"], path);
 }

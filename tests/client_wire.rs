@@ -269,7 +269,7 @@ fn an_unreachable_vault_and_a_proxys_404_are_never_not_found() {
 fn a_disabled_secret_is_found() {
     let refused = || refusal(403, "Forbidden", "SecretDisabled");
     let item = format!(r#"{{"id":"https://v/secrets/DB/{VERSION}","attributes":{{"enabled":false,"created":1}}}}"#);
-    let page = reply(200, &format!(r#"{{"value":[{item}],"nextLink":null}}"#));
+    let page = reply(200, format!(r#"{{"value":[{item}],"nextLink":null}}"#));
     let server = Server::vault(vec![refused(), page, refused(), refusal(403, "Forbidden", "ForbiddenByPolicy")]);
     let found = server.client().find(&db(), within(5_000)).expect("found");
     assert!(found.properties.is_disabled());

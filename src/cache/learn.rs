@@ -143,8 +143,7 @@ impl State {
         let answer = answer.map(|list| {
             let mut new: BTreeMap<_, _> = list.into_iter().map(|item| (item.name.clone(), item)).collect();
             self.compare(&new, asked);
-            self.overlay_live(&mut new, asked);
-            self.keep_changed(&mut new, epoch);
+            self.adjust_listing(&mut new, asked, epoch);
             new
         });
         if answer.is_ok() {
@@ -168,6 +167,12 @@ impl State {
             let contradicted = is_readable && refused.said.error.kind != ErrorKind::Forbidden;
             !(contradicted && refused.is_older(asked))
         });
+    }
+
+    /// Makes of what the vault listed what we know.
+    pub fn adjust_listing(&self, new: &mut BTreeMap<SecretName, SecretProperties>, asked: Moment, epoch: u64) {
+        self.overlay_live(new, asked);
+        self.keep_changed(new, epoch);
     }
 
     fn overlay_live(&self, new: &mut BTreeMap<SecretName, SecretProperties>, asked: Moment) {
@@ -204,14 +209,7 @@ impl State {
     ) -> Result<Vec<DeletedSecret>, StoreError> {
         let answer = answer.map(|list| {
             let mut new: BTreeMap<_, _> = list.into_iter().map(|item| (item.properties.name.clone(), item)).collect();
-            self.keep_details(&mut new);
-            self.overlay_deleted(&mut new, asked);
-            let changed = self.changes.iter().filter(|(_, at)| **at > epoch);
-            for (name, _) in
-                changed.filter(|(name, _)| !matches!(self.settling.get(*name), Some((Settling::Deleted(_), _))))
-            {
-                new.remove(name);
-            }
+            self.adjust_deleted(&mut new, asked, epoch);
             new
         });
         if answer.is_ok() {
@@ -219,6 +217,17 @@ impl State {
         }
         let kept = self.is_current(epoch);
         remember(&mut self.deleted, answer, asked, kept)
+    }
+
+    /// As [`adjust_listing`](Self::adjust_listing), for the deleted ones.
+    pub fn adjust_deleted(&mut self, new: &mut BTreeMap<SecretName, DeletedSecret>, asked: Moment, epoch: u64) {
+        self.keep_details(new);
+        self.overlay_deleted(new, asked);
+        for (name, _) in self.changes.iter().filter(|(_, at)| **at > epoch) {
+            if !matches!(self.settling.get(name), Some((Settling::Deleted(_), _))) {
+                new.remove(name);
+            }
+        }
     }
 
     /// A listing leaves out the version. Nothing about a deleted secret changes, so what a delete told stays.

@@ -11,14 +11,16 @@
 
 mod flight;
 mod fresh;
+mod growing;
 mod learn;
+mod listing;
 mod lru;
 mod state;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::{Clock, unix_seconds};
+use crate::clock::Clock;
 use crate::metrics::Metrics;
 use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
@@ -26,6 +28,7 @@ use crate::secret::{
 use crate::store::{Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
 
 use flight::Flight;
+use growing::Growing;
 use state::{Place, State};
 
 /// How long a wait for a deletion or a recovery sleeps between two looks (the pollers of Microsoft's clients: 2 s;
@@ -59,8 +62,11 @@ pub struct CachedStore {
     state: Mutex<State>,
     // Each by what is asked, and in which epoch.
     gets: Flight<(SecretName, Option<Version>, u64), KeyVaultSecret>,
-    listings: Flight<u64, Vec<SecretProperties>>,
-    deleted_listings: Flight<u64, Vec<DeletedSecret>>,
+    listing: Growing<SecretProperties>,
+    deleted: Growing<DeletedSecret>,
+    // By which page of which listing.
+    listings: Flight<(u64, usize), Option<Vec<SecretProperties>>>,
+    deleted_listings: Flight<(u64, usize), Option<Vec<DeletedSecret>>>,
     version_listings: Flight<(SecretName, u64), Vec<SecretProperties>>,
 }
 
@@ -83,6 +89,8 @@ impl CachedStore {
             metrics: metrics.clone(),
             state: Mutex::new(State::new(options, metrics)),
             gets: Flight::default(),
+            listing: Growing::default(),
+            deleted: Growing::default(),
             listings: Flight::default(),
             deleted_listings: Flight::default(),
             version_listings: Flight::default(),
@@ -121,7 +129,8 @@ impl CachedStore {
                     (error, kind)
                 }
                 Err(error) if error.kind == ErrorKind::NotFound => {
-                    match self.state().settling(name, place, self.clock.moment()) {
+                    let settling = self.state().settling(name, place, self.clock.moment());
+                    match settling {
                         Some(settling) => (error, settling),
                         None => return Err(error),
                     }
@@ -164,28 +173,6 @@ impl CachedStore {
             }
             Err(error) => Err(StoreError { operation: Operation::Find, name: Some(name.clone()), ..error }),
         }
-    }
-
-    fn fetch_listing(&self, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
-        let epoch = self.state().all_epoch();
-        self.listings.run(epoch, (Operation::List, None), wait, &*self.clock, || {
-            let asked = self.clock.moment();
-            let dated = unix_seconds(&*self.clock);
-            let answer = all_pages(|from| self.below.list(from, wait));
-            if answer.is_ok() {
-                self.metrics.listing.set(dated);
-            }
-            self.state().learn_listing(answer, asked, epoch)
-        })
-    }
-
-    fn fetch_deleted(&self, wait: Wait) -> Result<Vec<DeletedSecret>, StoreError> {
-        let epoch = self.state().all_epoch();
-        self.deleted_listings.run(epoch, (Operation::ListDeleted, None), wait, &*self.clock, || {
-            let asked = self.clock.moment();
-            let answer = all_pages(|from| self.below.list_deleted(from, wait));
-            self.state().learn_deleted(answer, asked, epoch)
-        })
     }
 
     fn fetch_versions(&self, name: &SecretName, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
@@ -348,11 +335,7 @@ impl SecretStore for CachedStore {
     }
 
     fn list(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<SecretProperties>, StoreError> {
-        if from.is_some() {
-            return self.below.list(from, wait);
-        }
-        let known = self.state().list(self.clock.moment());
-        self.remembered(Operation::List, wait, known, || self.fetch_listing(wait)).map(whole)
+        self.page_of_secrets(from, wait)
     }
 
     fn list_versions(
@@ -369,11 +352,7 @@ impl SecretStore for CachedStore {
     }
 
     fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
-        if from.is_some() {
-            return self.below.list_deleted(from, wait);
-        }
-        let known = self.state().list_deleted(self.clock.moment());
-        self.remembered(Operation::ListDeleted, wait, known, || self.fetch_deleted(wait)).map(whole)
+        self.page_of_deleted(from, wait)
     }
 
     fn expire(&self, name: Option<&SecretName>) {
@@ -381,6 +360,10 @@ impl SecretStore for CachedStore {
             self.metrics.listing.forget();
         }
         self.state().expire(name);
+        if name.is_none() {
+            self.listing.restart();
+            self.deleted.restart();
+        }
         self.below.expire(name);
     }
 }

@@ -103,6 +103,11 @@ impl State {
         }
     }
 
+    /// How long what the vault said is believed.
+    pub fn ttl(&self) -> Duration {
+        self.options.ttl
+    }
+
     pub fn get(
         &mut self,
         name: &SecretName,

@@ -163,7 +163,7 @@ mod tests {
         };
         assert!(names("").expect("nothing").is_empty());
         assert!(names(" \n\n").expect("blank").is_empty());
-        assert_eq!(names("b\n a \r\n\nB").expect("names"), ["a", "b"]);
+        assert_eq!(names("b\n a \r\n\nb").expect("names"), ["a", "b"]);
         for wrong in ["a b", "secrets/a", "ä", "a\nb_c"] {
             assert_eq!(names(wrong).expect_err(wrong).errno(), libc::EINVAL);
         }

@@ -1,4 +1,4 @@
-//! What the two files of a value hold: the string itself, or what it was made of.
+//! What the files that show a value hold: the string itself, what it was made of, or a part of it.
 
 use std::sync::Arc;
 
@@ -6,6 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::secret::{KeyVaultSecret, SecretValue};
 
+use super::certificate;
 use super::encoding::Encoding;
 use super::errno::{FsError, FsResult};
 use super::tree::{Bound, Face};
@@ -33,8 +34,13 @@ impl Content {
         Self::Made(Arc::new(bytes))
     }
 
-    /// What `face` of a secret holds.
+    /// What `face` of a secret holds. A part of a certificate may take a second to find.
     pub fn of(secret: &KeyVaultSecret, face: Face) -> FsResult<Self> {
+        if let Face::Certificate(file) = face {
+            let content_type = secret.properties.content_type.as_deref().unwrap_or_default();
+            let part = certificate::extract(content_type, secret.value.expose(), file);
+            return part.map(Self::made).map_err(|error| FsError::refused(libc::EIO, error.to_string()));
+        }
         match Encoding::of_face(secret, face) {
             Encoding::Utf8 => Ok(Self::Value(secret.value.clone())),
             encoding => encoding.decode(secret.value.expose()).map(Self::made).ok_or_else(|| {
@@ -48,7 +54,7 @@ impl Encoding {
     /// How `face` of a secret is made of its value.
     pub fn of_face(secret: &KeyVaultSecret, face: Face) -> Self {
         match face {
-            Face::Value => Self::Utf8,
+            Face::Value | Face::Certificate(_) => Self::Utf8,
             Face::File => Self::of(&secret.properties),
         }
     }

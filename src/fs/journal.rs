@@ -12,7 +12,7 @@ use super::SecretFs;
 use super::control::{CONTROL, ControlFile};
 use super::draft::{Place, Target};
 use super::errno::{FsError, errno_name, remedy};
-use super::lookup::{CURRENT, META, VALUE, VERSIONS};
+use super::lookup::{CERTIFICATE, CURRENT, META, VALUE, VERSIONS};
 use super::tree::{Face, Ino, Node};
 
 /// How many failures are kept (DESIGN 5).
@@ -69,12 +69,12 @@ impl Journal {
 
 /// Whether this is an answer like any other: no such name, or a refusal whose errno says it all.
 fn is_routine(error: &FsError) -> bool {
-    error.is_not_found() || matches!(error, FsError::Refused { why: "", .. })
+    error.errno() == libc::ENOENT || !error.has_sentence()
 }
 
 fn line(now: i64, path: &str, operation: &str, errno: i32, error: &FsError) -> String {
     let (answer, remedy) = match error {
-        FsError::Refused { why, .. } => (&Answer { message: (*why).to_owned(), ..Answer::default() }, ""),
+        FsError::Refused { why, .. } => (&Answer { message: why.to_string(), ..Answer::default() }, ""),
         FsError::Store(error) => (&error.answer, remedy(error.kind)),
     };
     let mut entry = Map::new();
@@ -142,6 +142,8 @@ impl SecretFs {
             Node::Backup(secret) => format!("backup/{secret}"),
             Node::Value(secret, Face::Value) => format!("secrets/{secret}/{VALUE}"),
             Node::Value(secret, Face::File) => format!("files/{secret}"),
+            Node::Value(secret, Face::Certificate(file)) => format!("secrets/{secret}/{CERTIFICATE}/{}", file.name()),
+            Node::Certificate(secret) => format!("secrets/{secret}/{CERTIFICATE}"),
             Node::OldVersion(secret, version) => format!("secrets/{secret}/{VERSIONS}/{version}"),
             Node::Meta(secret, None) => format!("{}/{META}", self.directory_path(secret)),
             Node::Meta(secret, Some(version)) => format!("secrets/{secret}/{VERSIONS}/.{version}{META}"),

@@ -7,10 +7,11 @@ use crate::secret::{SecretName, SecretProperties};
 use crate::store::{Found, SecretStore, StoreError, Wait};
 
 use super::attr::{DirEntry, Kind};
+use super::certificate::{CertificateFile, is_certificate};
 use super::control::{CONTROL, ControlFile};
 use super::draft::Place;
 use super::errno::{FsError, FsResult};
-use super::lookup::{CURRENT, Home, META, VALUE, VERSIONS};
+use super::lookup::{CERTIFICATE, CURRENT, Home, META, VALUE, VERSIONS};
 use super::state::{Handle, Reading, Rest};
 use super::tree::{Face, Ino, Node};
 use super::{Call, SecretFs};
@@ -69,6 +70,7 @@ impl SecretFs {
             Node::Backups => return self.backups(call, from),
             Node::Dir(secret) => self.entries_of(call, &secret)?,
             Node::Versions(secret) => self.versions(call, &secret)?,
+            Node::Certificate(secret) => self.parts(&secret),
             Node::Control => ControlFile::ALL.map(|file| self.dir_entry(&Node::ControlFile(file), file.name())).into(),
             _ => return Err(FsError::plain(libc::ENOTDIR)),
         };
@@ -103,6 +105,9 @@ impl SecretFs {
                 }
                 entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META));
                 entries.push(self.dir_entry(&Node::Versions(secret.clone()), VERSIONS));
+                if is_certificate(found.properties.content_type.as_deref()) {
+                    entries.push(self.dir_entry(&Node::Certificate(secret.clone()), CERTIFICATE));
+                }
             }
             Home::Newborn => {
                 let written = self.state().newborn.get(secret).is_some_and(|newborn| newborn.attributes.is_some());
@@ -116,6 +121,16 @@ impl SecretFs {
         let scratch = self.state().scratch_names(&Place::Secret(secret.clone()));
         entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
         Ok(entries)
+    }
+
+    fn parts(&self, secret: &SecretName) -> Vec<DirEntry> {
+        let mut state = self.state();
+        let mut entry = |file: CertificateFile| DirEntry {
+            ino: state.tree.unbound_value(secret, Face::Certificate(file)),
+            kind: Kind::File,
+            name: file.name().to_owned(),
+        };
+        CertificateFile::ALL.map(&mut entry).into()
     }
 
     fn versions(&self, call: &Call, secret: &SecretName) -> FsResult<Vec<DirEntry>> {
@@ -142,7 +157,8 @@ impl SecretFs {
             | Node::Backups
             | Node::Control
             | Node::Dir(_)
-            | Node::Versions(_) => Kind::Directory,
+            | Node::Versions(_)
+            | Node::Certificate(_) => Kind::Directory,
             Node::Value(..)
             | Node::OldVersion(..)
             | Node::Meta(..)

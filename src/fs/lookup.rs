@@ -9,6 +9,7 @@ use crate::secret::{NameError, SecretName, SecretProperties, Version};
 use crate::store::{ErrorKind, Found, Wait};
 
 use super::attr::{Attr, Entry, Stat};
+use super::certificate::{CertificateFile, is_certificate};
 use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
 use super::list::{ROOT_NAMES, all_versions};
@@ -21,6 +22,8 @@ pub const VALUE: &str = "value";
 pub const META: &str = ".meta.json";
 /// See [`VALUE`].
 pub const VERSIONS: &str = "versions";
+/// See [`VALUE`]; only where the value is a certificate.
+pub const CERTIFICATE: &str = "certificate";
 /// The link in `versions/`.
 pub const CURRENT: &str = "current";
 
@@ -60,6 +63,7 @@ impl SecretFs {
             Node::Deleted => self.lookup_deleted(call, name),
             Node::Dir(secret) => self.lookup_in_secret(call, &secret, name),
             Node::Versions(secret) => self.lookup_version(call, &secret, name),
+            Node::Certificate(secret) => self.lookup_part(call, &secret, name),
             Node::Control => self.lookup_control(name),
             Node::Value(..)
             | Node::OldVersion(..)
@@ -115,10 +119,32 @@ impl SecretFs {
                 self.entry_of(call, &Node::Meta(secret.clone(), None))
             }
             (VALUE, Home::Ghost) => Ok(self.unbound_entry(secret, Face::Value, self.ghost_attr())),
+            (CERTIFICATE, Home::Live(found)) if is_certificate(found.properties.content_type.as_deref()) => {
+                Ok(self.directory(&Node::Certificate(secret.clone()), self.mounted, Duration::ZERO))
+            }
+            (CERTIFICATE, Home::Ghost) => {
+                Ok(self.directory(&Node::Certificate(secret.clone()), self.mounted, Duration::ZERO))
+            }
             (VERSIONS, Home::Live(_) | Home::Ghost) => {
                 Ok(self.directory(&Node::Versions(secret.clone()), self.mounted, Duration::ZERO))
             }
             _ => Err(no_entry()),
+        }
+    }
+
+    fn lookup_part(&self, call: &Call, secret: &SecretName, name: &str) -> FsResult<Entry> {
+        let face = Face::Certificate(CertificateFile::parse(name).ok_or_else(no_entry)?);
+        match self.home(call, secret)? {
+            Home::Live(found) if is_certificate(found.properties.content_type.as_deref()) => {
+                let known =
+                    found.current.as_ref().and_then(|version| self.store.get(secret, Some(version), Wait::No).ok());
+                match known {
+                    Some(kept) => self.bound_entry(&kept, face, self.kernel_ttl(found.valid_for)),
+                    None => Ok(self.unbound_entry(secret, face, self.attr_of(&found.properties, 0))),
+                }
+            }
+            Home::Ghost => Ok(self.unbound_entry(secret, face, self.ghost_attr())),
+            Home::Live(_) | Home::Newborn | Home::Deleted => Err(no_entry()),
         }
     }
 

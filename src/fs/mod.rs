@@ -12,6 +12,7 @@
 //! it each draft has one that is held during its save; the state may be locked under it, never the other way round.
 
 pub mod attr;
+pub mod certificate;
 pub mod content;
 pub mod control;
 pub mod draft;
@@ -47,14 +48,15 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Moment, unix_seconds};
 use crate::metrics::Metrics;
-use crate::secret::SecretName;
-use crate::store::{SecretStore, Wait};
+use crate::secret::{KeyVaultSecret, SecretName};
+use crate::store::{Operation, SecretStore, StoreError, Wait};
 
+use content::Content;
 use draft::Draft;
 use errno::{FsError, FsResult};
 use processes::{Process, Processes};
 use state::State;
-use tree::{DraftId, Ino, Node};
+use tree::{DraftId, Face, Ino, Node};
 
 /// Who calls, and how long he can be kept.
 #[derive(Clone, Copy, Debug)]
@@ -219,6 +221,24 @@ impl SecretFs {
             Some(draft) => act(draft),
             None => Err(FsError::plain(libc::ESTALE)),
         }
+    }
+
+    /// What a file that shows a value holds. A part of a certificate is found once, and not by who may not wait.
+    fn content(&self, kept: &KeyVaultSecret, face: Face, wait: Wait) -> FsResult<Content> {
+        let (Face::Certificate(_), Some(version)) = (face, &kept.properties.version) else {
+            return Content::of(kept, face);
+        };
+        let key = (kept.properties.name.clone(), version.clone(), face);
+        let found = self.state().parts.get(&key).cloned();
+        if let Some(content) = found {
+            return Ok(content);
+        }
+        if wait == Wait::No {
+            return Err(StoreError::not_in_memory(Operation::Get).into());
+        }
+        let content = Content::of(kept, face)?;
+        self.state().parts.put(key, content.clone());
+        Ok(content)
     }
 
     fn check_writable(&self) -> FsResult<()> {

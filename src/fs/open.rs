@@ -65,6 +65,10 @@ impl SecretFs {
             self.check_writable()?;
         }
         match self.node(ino)? {
+            Node::Value(_, Face::Certificate(_)) if flags.changes() => Err(FsError::refused(
+                libc::EPERM,
+                "a part of a certificate cannot be changed: write secrets/NAME/value",
+            )),
             Node::Value(secret, face) if flags.changes() => self.send_back(call, (&secret, face), ino),
             Node::Value(secret, face) => self.open_value(call, ino, &secret, face),
             Node::OldVersion(secret, version) => self.open_version(call, &secret, &version, flags),
@@ -86,7 +90,8 @@ impl SecretFs {
             | Node::Backups
             | Node::Control
             | Node::Dir(_)
-            | Node::Versions(_) => Err(FsError::plain(libc::EISDIR)),
+            | Node::Versions(_)
+            | Node::Certificate(_) => Err(FsError::plain(libc::EISDIR)),
         }
     }
 
@@ -103,7 +108,7 @@ impl SecretFs {
             return Err(FsError::plain(libc::ENOENT));
         }
         let kept = self.store.get(secret, None, call.wait)?;
-        let content = Content::of(&kept, face)?;
+        let content = self.content(&kept, face, call.wait)?;
         let Some(current) = bound(&kept, face, &content) else { return Err(FsError::plain(libc::EIO)) };
         let is_it = {
             let mut state = self.state();

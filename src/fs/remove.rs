@@ -11,7 +11,7 @@ use crate::store::{ErrorKind, Operation, StoreError, Wait};
 use super::attr::Entry;
 use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
-use super::lookup::{Home, META, VALUE, VERSIONS, parse_existing};
+use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS, parse_existing};
 use super::processes::Process;
 use super::state::{Newborn, Removal};
 use super::tree::{Face, Ino, Node};
@@ -74,8 +74,13 @@ impl SecretFs {
             Node::Dir(secret) => self.unlink_in_secret(call, &secret, name, process),
             Node::Files => self.unlink_in_files(call, name, process),
             Node::Backups => self.unlink_in_backups(call, name),
-            Node::Versions(secret) if self.may_clear(&secret, process) => Ok(()),
-            Node::Versions(_) => Err(not_alone()),
+            Node::Versions(secret) | Node::Certificate(secret) => {
+                if self.may_clear(&secret, process) {
+                    Ok(())
+                } else {
+                    Err(not_alone())
+                }
+            }
             _ => Err(FsError::plain(libc::EPERM)),
         }
     }
@@ -194,7 +199,7 @@ impl SecretFs {
                 self.remove_secret(call, &secret, process)
             }
             Node::Deleted => self.purge(call, &parse_existing(name)?),
-            Node::Dir(secret) if name == VERSIONS => {
+            Node::Dir(secret) if matches!(name, VERSIONS | CERTIFICATE) => {
                 if self.may_clear(&secret, process) {
                     Ok(())
                 } else {

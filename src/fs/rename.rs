@@ -9,7 +9,7 @@ use crate::secret::{MAX_VALUE, SecretName};
 
 use super::draft::{Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
-use super::lookup::{Home, META, VALUE, VERSIONS, parse_existing};
+use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS, parse_existing};
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
@@ -89,7 +89,7 @@ impl SecretFs {
     /// A directory that changed its kind: the kernel keeps what it knew below it (measured).
     pub(super) fn drop_children(&self, secret: &SecretName) {
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
-        for name in [VALUE, META, VERSIONS] {
+        for name in [VALUE, META, VERSIONS, CERTIFICATE] {
             self.kernel.tell(Notice::Entry(dir, name.to_owned()));
         }
         self.drop_files(secret);
@@ -134,7 +134,7 @@ impl SecretFs {
             (VALUE, Home::Live(found)) if found.properties.is_managed() => Err(owned()),
             (VALUE, _) => Ok(Goal::Value(secret.clone(), Face::Value)),
             (META, _) => Ok(Goal::Meta(secret.clone())),
-            (VERSIONS, _) => Err(fixed()),
+            (VERSIONS | CERTIFICATE, _) => Err(fixed()),
             _ if is_temporary(name) || SecretName::parse(name).is_ok() => Ok(Goal::Scratch),
             _ => Err(FsError::refused(libc::EINVAL, "a temporary file needs a temporary name (.x, x~, x.bak)")),
         }

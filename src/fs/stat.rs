@@ -8,7 +8,7 @@ use crate::secret::{KeyVaultSecret, SecretName, SecretProperties, Version};
 use crate::store::{ErrorKind, Found, StoreError, Wait};
 
 use super::attr::{Attr, Entry, Kind, Stat};
-use super::content::{Content, bound};
+use super::content::bound;
 use super::draft::Target;
 use super::errno::FsResult;
 use super::tree::{Bound, DraftId, Face, Ino, Node};
@@ -24,7 +24,9 @@ impl SecretFs {
             node @ (Node::Root | Node::Secrets | Node::Deleted | Node::Files | Node::Backups | Node::Control) => {
                 Ok(self.directory(&node, self.mounted, self.options.kernel_ttl).stat)
             }
-            node @ (Node::Dir(_) | Node::Versions(_)) => Ok(self.directory(&node, self.mounted, Duration::ZERO).stat),
+            node @ (Node::Dir(_) | Node::Versions(_) | Node::Certificate(_)) => {
+                Ok(self.directory(&node, self.mounted, Duration::ZERO).stat)
+            }
             Node::Value(secret, face) => self.getattr_value(call, ino, &secret, face),
             Node::OldVersion(secret, version) => self.getattr_version(call, ino, &secret, &version),
             Node::Meta(secret, version) => self.getattr_meta(call, ino, &secret, version.as_ref()),
@@ -46,7 +48,7 @@ impl SecretFs {
             return Ok(self.bound_stat(ino, &bound, found.as_ref()));
         }
         match self.store.get(secret, None, call.wait) {
-            Ok(kept) => Ok(self.value_stat(ino, &kept, face)),
+            Ok(kept) => Ok(self.value_stat(ino, &kept, face, call.wait)?),
             Err(error) => {
                 let known = found.map(|found| found.properties);
                 self.unreadable_stat(ino, known, error)
@@ -54,8 +56,11 @@ impl SecretFs {
         }
     }
 
-    fn value_stat(&self, ino: Ino, kept: &KeyVaultSecret, face: Face) -> Stat {
-        let content = Content::of(kept, face);
+    fn value_stat(&self, ino: Ino, kept: &KeyVaultSecret, face: Face, wait: Wait) -> FsResult<Stat> {
+        let content = match self.content(kept, face, wait) {
+            Err(error) if error.is_not_in_memory() => return Err(error),
+            content => content,
+        };
         // What cannot be decoded is told by open; it has the string's size until then.
         let size = content.as_ref().map_or(kept.value.len(), |content| content.bytes().len()) as u64;
         let bound = content.ok().and_then(|content| bound(kept, face, &content));
@@ -66,7 +71,7 @@ impl SecretFs {
         }
         let shown = state.tree.shown(ino);
         drop(state);
-        Stat { attr: Attr { ino: shown, ..self.attr_of(&kept.properties, size) }, ttl }
+        Ok(Stat { attr: Attr { ino: shown, ..self.attr_of(&kept.properties, size) }, ttl })
     }
 
     fn getattr_version(&self, call: &Call, ino: Ino, secret: &SecretName, version: &Version) -> FsResult<Stat> {
@@ -143,11 +148,12 @@ impl SecretFs {
     /// A file of a version that is in memory.
     pub(super) fn bound_entry(&self, kept: &KeyVaultSecret, face: Face, ttl: Duration) -> FsResult<Entry> {
         let secret = &kept.properties.name;
-        let Some(bound) = Content::of(kept, face).ok().and_then(|content| bound(kept, face, &content)) else {
+        let content = self.content(kept, face, Wait::No).ok();
+        let Some(bound) = content.and_then(|content| bound(kept, face, &content)) else {
             return Ok(self.unbound_entry(secret, face, self.attr_of(&kept.properties, kept.value.len() as u64)));
         };
         let ino = self.state().tree.bound_value(secret, face, bound);
-        let stat = self.value_stat(ino, kept, face);
+        let stat = self.value_stat(ino, kept, face, Wait::No)?;
         Ok(Entry { node: ino, stat: Stat { ttl: stat.ttl.min(ttl), ..stat }, ttl })
     }
 

@@ -1,11 +1,14 @@
 //! What the filesystem remembers between two calls. Asks nobody; times come as arguments.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
+use lru::LruCache;
+
 use crate::clock::Moment;
-use crate::secret::{SecretAttributes, SecretName};
+use crate::secret::{SecretAttributes, SecretName, Version};
 use crate::store::Continuation;
 
 use super::attr::DirEntry;
@@ -111,6 +114,30 @@ pub struct Removal {
     pub due: Moment,
 }
 
+/// How many parts of certificates are kept; each took up to a second to find.
+const MAX_PARTS: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
+
+/// Parts of certificates, by version and file.
+pub struct Parts(LruCache<(SecretName, Version, Face), Content>);
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self(LruCache::new(MAX_PARTS))
+    }
+}
+
+impl Parts {
+    /// A part that was found before.
+    pub fn get(&mut self, key: &(SecretName, Version, Face)) -> Option<&Content> {
+        self.0.get(key)
+    }
+
+    /// Keeps a part.
+    pub fn put(&mut self, key: (SecretName, Version, Face), part: Content) {
+        self.0.put(key, part);
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct State {
@@ -127,9 +154,11 @@ pub struct State {
     /// Values hidden because their secret is going to be deleted.
     pub removals: BTreeMap<SecretName, Removal>,
     /// Values hidden because they were moved aside and then unlinked.
-    pub set_aside: BTreeSet<(SecretName, Face)>,
+    pub set_aside: HashSet<(SecretName, Face)>,
     /// Secrets that are gone, and the process that still clears up behind them.
     pub ghosts: HashMap<SecretName, (Process, Moment)>,
+    /// Parts of certificates that were found.
+    pub parts: Parts,
     /// Who listed a secret's directory, and when.
     pub listers: HashMap<SecretName, Vec<(Process, Moment)>>,
     /// The last failures.

@@ -7,6 +7,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use crate::secret::{SecretName, Timestamp, Version};
 
+use super::certificate::CertificateFile;
 use super::control::ControlFile;
 use super::encoding::Encoding;
 
@@ -33,6 +34,8 @@ pub enum Node {
     Dir(SecretName),
     /// `/secrets/n/versions`
     Versions(SecretName),
+    /// `/secrets/n/certificate`
+    Certificate(SecretName),
     /// `/files`
     Files,
     /// `/backup`
@@ -55,13 +58,15 @@ pub enum Node {
     ControlFile(ControlFile),
 }
 
-/// The two files that a secret's value is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// The files that show a secret's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Face {
     /// `secrets/n/value`: the string itself.
     Value,
     /// `files/n`: what the string was made of.
     File,
+    /// `secrets/n/certificate/…`: a part of the certificate that it is.
+    Certificate(CertificateFile),
 }
 
 /// What is fixed about the version that an inode of a value stands for.
@@ -225,6 +230,7 @@ impl Tree {
             | Node::Backup(_)
             | Node::Dir(_)
             | Node::Versions(_)
+            | Node::Certificate(_)
             | Node::Current(_)
             | Node::Meta(_, None)
             | Node::Control

@@ -10,7 +10,7 @@ use super::attr::{Attr, Entry, Opened, Stat};
 use super::control::ControlFile;
 use super::draft::{Draft, Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
-use super::lookup::{Home, META, VALUE, VERSIONS};
+use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS};
 use super::open::OpenFlags;
 use super::state::Handle;
 use super::tree::{DraftId, Face, Ino, Node};
@@ -77,7 +77,7 @@ impl SecretFs {
             }
             (VALUE, _) => Ok(Target::Value(secret.clone(), Face::Value)),
             (META, _) => Ok(Target::Meta(secret.clone(), None)),
-            (VERSIONS, _) => Err(FsError::plain(libc::EPERM)),
+            (VERSIONS | CERTIFICATE, _) => Err(FsError::plain(libc::EPERM)),
             _ if is_temporary(name) || is_mkstemp(flags) || SecretName::parse(name).is_ok() => {
                 Ok(Target::Scratch(Place::Secret(secret.clone()), name.to_owned()))
             }
@@ -197,6 +197,10 @@ impl SecretFs {
                 self.change_draft(id, change)?;
                 self.draft_entry(id).map(|entry| entry.stat)
             }
+            (Node::Value(_, Face::Certificate(_)), Some(_)) => Err(FsError::refused(
+                libc::EPERM,
+                "a part of a certificate cannot be changed: write secrets/NAME/value",
+            )),
             (Node::Value(secret, face), Some(size)) => {
                 self.truncate_value(call, &secret, face, size)?;
                 // The old version keeps its length: answering another would cut it under its readers (SAVES.md 1).

@@ -30,6 +30,7 @@ use std::time::Duration;
 use akvfs::cache::{CacheOptions, CachedStore};
 use akvfs::clock::SystemClock;
 use akvfs::local::{ManagedSecret, ServeOptions, Server};
+use akvfs::metrics::Metered;
 use akvfs::secret::{SecretAttributes, SecretName, SecretValue};
 use akvfs::vault::{ClientOptions, Proxy, SecretClient, StaticToken};
 use broken::{Broken, Flaw};
@@ -42,6 +43,7 @@ type Maker = fn() -> Subject;
 const STORES: &[(&str, Maker)] = &[
     ("the model", model),
     ("the model on a slow day", slow_model),
+    ("a model that is counted", || metered(model())),
     ("a cache", || cached(model(), TTL)),
     ("a cache that believes nothing", || cached(model(), Duration::ZERO)),
     ("a cache on a slow day", || cached(slow_model(), TTL)),
@@ -75,6 +77,11 @@ fn model_with(settings: Settings) -> Subject {
         plant_managed: Some(Box::new(move |name, value| planter.plant_managed(name, value, &typed))),
         keep: Box::new(()),
     }
+}
+
+fn metered(below: Subject) -> Subject {
+    let store = Metered::new(below.store.clone(), Arc::default(), below.clock.clone());
+    Subject { store: Arc::new(store), ..below }
 }
 
 fn cached(below: Subject, ttl: Duration) -> Subject {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::clock::Moment;
+use crate::clock::{Moment, unix_seconds};
 use crate::secret::{DeletedSecret, SecretName, SecretProperties};
 use crate::store::{Continuation, ErrorKind, Operation, Page, StoreError, Wait};
 
@@ -36,6 +36,7 @@ impl CachedStore {
         loop {
             let known = self.state().list(self.clock.moment());
             if let Some(known) = known {
+                self.metrics.hits.of(Operation::List).add();
                 return Ok(whole_behind(known?, after));
             }
             if let Some((items, asked, epoch)) = self.listing.beyond(after) {
@@ -44,6 +45,7 @@ impl CachedStore {
             if wait == Wait::No {
                 return Err(StoreError::not_in_memory(Operation::List));
             }
+            self.metrics.misses.of(Operation::List).add();
             if let Some(items) = self.grow_listing(wait)? {
                 return Ok(whole_behind(items, after));
             }
@@ -64,6 +66,7 @@ impl CachedStore {
         loop {
             let known = self.state().list_deleted(self.clock.moment());
             if let Some(known) = known {
+                self.metrics.hits.of(Operation::ListDeleted).add();
                 return Ok(whole_behind(known?, after));
             }
             if let Some((items, asked, epoch)) = self.deleted.beyond(after) {
@@ -72,6 +75,7 @@ impl CachedStore {
             if wait == Wait::No {
                 return Err(StoreError::not_in_memory(Operation::ListDeleted));
             }
+            self.metrics.misses.of(Operation::ListDeleted).add();
             if let Some(items) = self.grow_deleted(wait)? {
                 return Ok(whole_behind(items, after));
             }
@@ -101,7 +105,11 @@ impl CachedStore {
         let (serial, length, next) = self.listing.position();
         self.listings.run((serial, length), (Operation::List, None), wait, &*self.clock, || {
             let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
+            let dated = unix_seconds(&*self.clock);
             let page = self.below.list(next.as_ref(), wait);
+            if page.as_ref().is_ok_and(|page| page.next.is_none()) {
+                self.metrics.listing.set(dated);
+            }
             grown(&self.listing, (serial, length), page, asked, epoch, |answer, asked, epoch| {
                 self.state().learn_listing(answer, asked, epoch)
             })

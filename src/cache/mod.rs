@@ -21,6 +21,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
 };
@@ -57,6 +58,7 @@ impl Default for CacheOptions {
 pub struct CachedStore {
     below: Arc<dyn SecretStore>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     state: Mutex<State>,
     // Each by what is asked, and in which epoch.
     gets: Flight<(SecretName, Option<Version>, u64), KeyVaultSecret>,
@@ -71,10 +73,21 @@ pub struct CachedStore {
 impl CachedStore {
     /// A cache in front of `below`, empty.
     pub fn new(below: Arc<dyn SecretStore>, options: CacheOptions, clock: Arc<dyn Clock>) -> Self {
+        Self::counting(below, options, clock, Arc::default())
+    }
+
+    /// The same, that counts in `metrics`.
+    pub fn counting(
+        below: Arc<dyn SecretStore>,
+        options: CacheOptions,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             below,
             clock,
-            state: Mutex::new(State::new(options)),
+            metrics: metrics.clone(),
+            state: Mutex::new(State::new(options, metrics)),
             gets: Flight::default(),
             listing: Growing::default(),
             deleted: Growing::default(),
@@ -181,25 +194,33 @@ impl CachedStore {
         let items = all_pages(|from| self.below.list_versions(name, from, wait))?;
         if items.is_empty() { Err(state::not_found(Operation::ListVersions, name, "secret")) } else { Ok(items) }
     }
+
+    /// What memory knows, else what `fetch` brings.
+    fn remembered<T>(
+        &self,
+        operation: Operation,
+        wait: Wait,
+        known: Option<Result<T, StoreError>>,
+        fetch: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match (known, wait) {
+            (Some(answer), _) => {
+                self.metrics.hits.of(operation).add();
+                answer
+            }
+            // Whoever cannot wait comes back with time to.
+            (None, Wait::No) => Err(StoreError::not_in_memory(operation)),
+            (None, Wait::Until(_)) => {
+                self.metrics.misses.of(operation).add();
+                fetch()
+            }
+        }
+    }
 }
 
 /// A change that may not wait is not begun.
 fn may_change(operation: Operation, wait: Wait) -> Result<(), StoreError> {
     if wait == Wait::No { Err(StoreError::not_in_memory(operation)) } else { Ok(()) }
-}
-
-/// What memory knows, else what `fetch` brings.
-fn remembered<T>(
-    operation: Operation,
-    wait: Wait,
-    known: Option<Result<T, StoreError>>,
-    fetch: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    match (known, wait) {
-        (Some(answer), _) => answer,
-        (None, Wait::No) => Err(StoreError::not_in_memory(operation)),
-        (None, Wait::Until(_)) => fetch(),
-    }
 }
 
 /// Follows a listing to its end.
@@ -222,12 +243,12 @@ fn whole<T>(items: Vec<T>) -> Page<T> {
 impl SecretStore for CachedStore {
     fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
         let known = self.state().get(name, version, self.clock.moment());
-        remembered(Operation::Get, wait, known, || self.fetch(name, version, wait))
+        self.remembered(Operation::Get, wait, known, || self.fetch(name, version, wait))
     }
 
     fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
         let known = self.state().find(name, self.clock.moment());
-        remembered(Operation::Find, wait, known, || self.look_up(name, wait))
+        self.remembered(Operation::Find, wait, known, || self.look_up(name, wait))
     }
 
     fn set(
@@ -270,7 +291,7 @@ impl SecretStore for CachedStore {
 
     fn get_deleted(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
         let known = self.state().get_deleted(name, self.clock.moment());
-        let answer = remembered(Operation::GetDeleted, wait, known, || {
+        let answer = self.remembered(Operation::GetDeleted, wait, known, || {
             self.fetch_deleted(wait)?
                 .into_iter()
                 .find(|secret| secret.properties.name == *name)
@@ -327,7 +348,7 @@ impl SecretStore for CachedStore {
             return self.below.list_versions(name, from, wait);
         }
         let known = self.state().versions(name, self.clock.moment()).map(Ok);
-        remembered(Operation::ListVersions, wait, known, || self.fetch_versions(name, wait)).map(whole)
+        self.remembered(Operation::ListVersions, wait, known, || self.fetch_versions(name, wait)).map(whole)
     }
 
     fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
@@ -335,6 +356,9 @@ impl SecretStore for CachedStore {
     }
 
     fn expire(&self, name: Option<&SecretName>) {
+        if name.is_none() {
+            self.metrics.listing.forget();
+        }
         self.state().expire(name);
         if name.is_none() {
             self.listing.restart();

@@ -4,9 +4,11 @@
 //! name in `doubted` is not judged by the listing (in `doubted_deleted`: by that of the deleted ones); epochs only grow.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
+use crate::metrics::Metrics;
 use crate::secret::{DeletedSecret, KeyVaultSecret, SecretName, SecretProperties, Version};
 use crate::store::{ErrorKind, Found, Operation, StoreError};
 
@@ -81,10 +83,10 @@ fn all<T: Clone>(listing: &Listing<T>, ttl: Duration, now: Moment) -> Option<Res
 }
 
 impl State {
-    pub fn new(options: CacheOptions) -> Self {
+    pub fn new(options: CacheOptions, metrics: Arc<Metrics>) -> Self {
         Self {
             options,
-            values: Values::new(options.bytes, options.entries),
+            values: Values::new(options.bytes, options.entries, metrics),
             current: HashMap::new(),
             refused: HashMap::new(),
             listing: None,

@@ -9,6 +9,8 @@ use zeroize::{Zeroize, Zeroizing};
 
 use crate::secret::{MAX_VALUE, SecretName, Version};
 
+use crate::clock::Moment;
+
 use super::errno::{FsError, FsResult};
 use super::processes::Process;
 use super::tree::{Face, Ino};
@@ -29,6 +31,8 @@ pub enum Target {
     Meta(SecretName, Option<Version>),
     /// What a backup of this name holds.
     Restore(String),
+    /// A request to ask anew for the secrets named in it.
+    Refresh,
     /// Nothing: a temporary file of this name.
     Scratch(Place, String),
     /// Nothing any more: the temporary file was unlinked.
@@ -91,6 +95,8 @@ pub struct Draft {
     pub copy_of: Option<(SecretName, Face)>,
     /// Open descriptors.
     pub opens: u32,
+    /// When the last descriptor was closed; `None` before, and while it is open.
+    pub closed: Option<Moment>,
     /// Who opened it or wrote.
     pub writers: BTreeSet<Process>,
     /// The threads already asked for their process.
@@ -109,7 +115,7 @@ impl Draft {
             // The service's own limit.
             Target::Value(..) => MAX_VALUE,
             Target::Restore(_) | Target::Scratch(Place::Backups, _) => MAX_BACKUP,
-            Target::Meta(..) | Target::Scratch(..) | Target::Nameless => MAX_SCRATCH,
+            Target::Meta(..) | Target::Scratch(..) | Target::Refresh | Target::Nameless => MAX_SCRATCH,
         };
         Self {
             target,
@@ -127,6 +133,7 @@ impl Draft {
             retired: false,
             copy_of: None,
             opens: 0,
+            closed: None,
             writers: BTreeSet::new(),
             threads: HashMap::new(),
             saving: Arc::default(),
@@ -232,7 +239,7 @@ impl Draft {
             Target::Restore(_) | Target::Scratch(Place::Backups, _) => {
                 FsError::refused(libc::EFBIG, "a backup has at most 24 MiB")
             }
-            Target::Meta(..) | Target::Scratch(..) | Target::Nameless => {
+            Target::Meta(..) | Target::Scratch(..) | Target::Refresh | Target::Nameless => {
                 FsError::refused(libc::EFBIG, "a temporary file or a .meta.json has at most 1 MiB here")
             }
         }

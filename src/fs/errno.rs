@@ -107,6 +107,41 @@ pub fn errno_of(kind: ErrorKind) -> i32 {
     }
 }
 
+/// The errno's name, for people.
+pub fn errno_name(errno: i32) -> &'static str {
+    let known = NAMES.iter().find(|(number, _)| *number == errno);
+    known.map_or("unknown", |(_, name)| name)
+}
+
+/// Every errno that this filesystem answers with.
+const NAMES: [(i32, &str); 25] = [
+    (libc::EACCES, "EACCES"),
+    (libc::EBADF, "EBADF"),
+    (libc::EBUSY, "EBUSY"),
+    (libc::EEXIST, "EEXIST"),
+    (libc::EFBIG, "EFBIG"),
+    (libc::EHOSTUNREACH, "EHOSTUNREACH"),
+    (libc::EILSEQ, "EILSEQ"),
+    (libc::EINTR, "EINTR"),
+    (libc::EINVAL, "EINVAL"),
+    (libc::EIO, "EIO"),
+    (libc::EISDIR, "EISDIR"),
+    (libc::ELOOP, "ELOOP"),
+    (libc::ENAMETOOLONG, "ENAMETOOLONG"),
+    (libc::ENODATA, "ENODATA"),
+    (libc::ENOENT, "ENOENT"),
+    (libc::ENOSPC, "ENOSPC"),
+    (libc::ENOTDIR, "ENOTDIR"),
+    (libc::ENOTEMPTY, "ENOTEMPTY"),
+    (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+    (libc::EPERM, "EPERM"),
+    (libc::EPROTO, "EPROTO"),
+    (libc::ERANGE, "ERANGE"),
+    (libc::EROFS, "EROFS"),
+    (libc::ESTALE, "ESTALE"),
+    (libc::ETIMEDOUT, "ETIMEDOUT"),
+];
+
 /// What to do about it, for the log; empty where nothing general can be said.
 pub fn remedy(kind: ErrorKind) -> &'static str {
     match kind {
@@ -162,6 +197,7 @@ mod tests {
             (ErrorKind::Tls, libc::EIO),
         ] {
             assert_eq!(errno_of(kind), errno, "{kind:?}");
+            assert!(errno_name(errno).starts_with('E'), "{kind:?}");
         }
     }
 

@@ -8,6 +8,7 @@ use crate::store::{Found, SecretStore, StoreError, Wait};
 
 use super::attr::{DirEntry, Kind};
 use super::certificate::{CertificateFile, is_certificate};
+use super::control::{CONTROL, ControlFile};
 use super::draft::Place;
 use super::errno::{FsError, FsResult};
 use super::lookup::{CERTIFICATE, CURRENT, Home, META, VALUE, VERSIONS};
@@ -16,8 +17,13 @@ use super::tree::{Face, Ino, Node};
 use super::{Call, SecretFs};
 
 /// What stands in the root.
-pub(super) const ROOT_NAMES: [(&str, Node); 4] =
-    [("secrets", Node::Secrets), ("deleted", Node::Deleted), ("files", Node::Files), ("backup", Node::Backups)];
+pub(super) const ROOT_NAMES: [(&str, Node); 5] = [
+    ("secrets", Node::Secrets),
+    ("deleted", Node::Deleted),
+    ("files", Node::Files),
+    ("backup", Node::Backups),
+    (CONTROL, Node::Control),
+];
 
 impl SecretFs {
     /// Opens a directory.
@@ -65,6 +71,7 @@ impl SecretFs {
             Node::Dir(secret) => self.entries_of(call, &secret)?,
             Node::Versions(secret) => self.versions(call, &secret)?,
             Node::Certificate(secret) => self.parts(&secret),
+            Node::Control => ControlFile::ALL.map(|file| self.dir_entry(&Node::ControlFile(file), file.name())).into(),
             _ => return Err(FsError::plain(libc::ENOTDIR)),
         };
         Ok((whole, Rest::Nothing))
@@ -148,10 +155,16 @@ impl SecretFs {
             | Node::Deleted
             | Node::Files
             | Node::Backups
+            | Node::Control
             | Node::Dir(_)
             | Node::Versions(_)
             | Node::Certificate(_) => Kind::Directory,
-            Node::Value(..) | Node::OldVersion(..) | Node::Meta(..) | Node::Backup(_) | Node::Draft(_) => Kind::File,
+            Node::Value(..)
+            | Node::OldVersion(..)
+            | Node::Meta(..)
+            | Node::Backup(_)
+            | Node::Draft(_)
+            | Node::ControlFile(_) => Kind::File,
             Node::Current(_) => Kind::Symlink,
         };
         DirEntry { ino: self.state().tree.intern(node), kind, name: name.to_owned() }

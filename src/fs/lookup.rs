@@ -77,12 +77,14 @@ impl SecretFs {
             Node::Dir(secret) => self.lookup_in_secret(call, &secret, name),
             Node::Versions(secret) => self.lookup_version(call, &secret, name),
             Node::Certificate(secret) => self.lookup_part(call, &secret, name),
+            Node::Control => self.lookup_control(name),
             Node::Value(..)
             | Node::OldVersion(..)
             | Node::Meta(..)
             | Node::Current(_)
             | Node::Backup(_)
-            | Node::Draft(_) => Err(FsError::plain(libc::ENOTDIR)),
+            | Node::Draft(_)
+            | Node::ControlFile(_) => Err(FsError::plain(libc::ENOTDIR)),
         }?;
         self.state().tree.looked_up(entry.node);
         Ok(entry)

@@ -3,6 +3,7 @@
 //! Operations are plain functions from plain values to plain values. This floor knows the seam
 //! ([`SecretStore`]) and nothing of FUSE, HTTP or the cache. What it needs from outside comes as two small traits:
 //! [`Processes`] (who is asking) and [`Kernel`] (what the kernel must drop).
+//! What it counts goes to [`Metrics`].
 //!
 //! With [`Wait::No`] an operation answers from memory or fails with "not in memory",
 //! without any effect; the caller then asks again, elsewhere, with time to wait.
@@ -13,9 +14,11 @@
 pub mod attr;
 pub mod certificate;
 pub mod content;
+pub mod control;
 pub mod draft;
 pub mod encoding;
 pub mod errno;
+pub mod journal;
 pub mod processes;
 pub mod tree;
 
@@ -30,11 +33,13 @@ mod rename;
 mod save;
 mod stat;
 mod state;
+mod status;
 mod write;
 mod xattr;
 
 pub use open::OpenFlags;
 pub use rename::RenameMode;
+pub use status::About;
 pub use write::Change;
 
 use std::collections::BTreeMap;
@@ -42,6 +47,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, unix_seconds};
+use crate::metrics::Metrics;
 use crate::secret::{KeyVaultSecret, SecretName};
 use crate::store::{Operation, SecretStore, StoreError, Wait};
 
@@ -109,6 +115,8 @@ pub struct FsOptions {
     pub expires_in: Option<Duration>,
     /// How long a change that nobody waits for (a release, a delayed removal) may take.
     pub write_timeout: Duration,
+    /// What `.akvfs/status.json` tells of the mount.
+    pub about: About,
 }
 
 impl Default for FsOptions {
@@ -126,6 +134,7 @@ impl Default for FsOptions {
             always_set: false,
             expires_in: None,
             write_timeout: Duration::from_secs(30),
+            about: About::default(),
         }
     }
 }
@@ -137,6 +146,7 @@ pub struct SecretFs {
     processes: Arc<dyn Processes>,
     kernel: Arc<dyn Kernel>,
     options: FsOptions,
+    metrics: Arc<Metrics>,
     mounted: i64,
     state: Mutex<State>,
 }
@@ -151,7 +161,18 @@ impl SecretFs {
         options: FsOptions,
     ) -> Self {
         let mounted = unix_seconds(&*clock);
-        Self { store, clock, processes, kernel, options, mounted, state: Mutex::default() }
+        let metrics = Arc::default();
+        Self { store, clock, processes, kernel, options, metrics, mounted, state: Mutex::default() }
+    }
+
+    /// The same, that counts in `metrics`.
+    pub fn counting(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The options it was made with.

@@ -49,7 +49,7 @@ impl OpenFlags {
         }
     }
 
-    fn changes(self) -> bool {
+    pub(super) fn changes(self) -> bool {
         self.write || self.truncate
     }
 }
@@ -82,11 +82,13 @@ impl SecretFs {
                 Ok(self.opened(Handle::Content(Content::made(Zeroizing::new(document.into_bytes()))), true))
             }
             Node::Draft(id) => self.open_draft(call, id, flags),
+            Node::ControlFile(file) => self.open_control(call, ino, file, flags),
             Node::Root
             | Node::Secrets
             | Node::Deleted
             | Node::Files
             | Node::Backups
+            | Node::Control
             | Node::Dir(_)
             | Node::Versions(_)
             | Node::Certificate(_) => Err(FsError::plain(libc::EISDIR)),
@@ -94,6 +96,10 @@ impl SecretFs {
     }
 
     pub(super) fn opened(&self, handle: Handle, direct: bool) -> Opened {
+        // Only values go through the kernel's cache.
+        if !direct {
+            self.metrics.opens.add();
+        }
         Opened { handle: self.state().open(handle), direct }
     }
 
@@ -213,6 +219,7 @@ impl SecretFs {
                 draft.truncate(0, now)?;
             }
             draft.opens += 1;
+            draft.closed = None;
             draft.writers.insert(process);
             Ok(())
         })?;

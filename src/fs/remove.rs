@@ -263,7 +263,7 @@ impl SecretFs {
 
     // Removals that wait.
 
-    /// Sends all removals that wait. What is refused comes back and is logged.
+    /// Sends all removals that wait. What is refused comes back, and the refusal stands in `.akvfs/errors`.
     pub fn send_removals(&self, wait: Wait) -> FsResult<()> {
         let waiting: Vec<_> = self.state().removals.keys().cloned().collect();
         if waiting.is_empty() {
@@ -297,7 +297,7 @@ impl SecretFs {
                 self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
                 self.drop_files(secret);
             }
-            Err(error) => tracing::error!("removing secrets/{secret}/value was refused, it is back: {error}"),
+            Err(error) => self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error),
         }
     }
 }

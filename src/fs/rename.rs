@@ -85,7 +85,7 @@ impl SecretFs {
     }
 
     /// A directory that changed its kind: the kernel keeps what it knew below it (measured).
-    fn drop_children(&self, secret: &SecretName) {
+    pub(super) fn drop_children(&self, secret: &SecretName) {
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
         for name in [VALUE, META, VERSIONS, CERTIFICATE] {
             self.kernel.tell(Notice::Entry(dir, name.to_owned()));

@@ -31,6 +31,7 @@ impl SecretFs {
         match &target {
             Target::Value(secret, face) => self.save_value(secret, *face, &bytes, wait)?,
             Target::Meta(secret, version) => self.save_meta(secret, version.as_ref(), &bytes, wait)?,
+            Target::Refresh => self.refresh_named(&bytes, wait)?,
             Target::Restore(_) => self.restore(&bytes, wait)?,
             Target::Scratch(..) | Target::Nameless => return self.saved(id, writes),
         }
@@ -58,6 +59,7 @@ impl SecretFs {
             // What cannot be stored is refused before anybody is asked.
             as_text(bytes)?;
         }
+        self.metrics.saves.add();
         let before = self.before_saving(secret, wait)?;
         let bytes = match &before {
             Before::Same(kept) if self.options.final_newline_as_before => without_added_newline(kept, face, bytes),
@@ -75,6 +77,7 @@ impl SecretFs {
             attributes.expires_on = attributes.expires_on.or(Some(Timestamp(ends)));
         }
         self.store.set(secret, &value, &attributes, wait)?;
+        self.metrics.versions.add();
         self.publish(secret);
         Ok(())
     }

@@ -21,7 +21,7 @@ impl SecretFs {
     /// A file's attributes.
     pub fn getattr(&self, call: &Call, ino: Ino) -> FsResult<Stat> {
         match self.node(ino)? {
-            node @ (Node::Root | Node::Secrets | Node::Deleted | Node::Files | Node::Backups) => {
+            node @ (Node::Root | Node::Secrets | Node::Deleted | Node::Files | Node::Backups | Node::Control) => {
                 Ok(self.directory(&node, self.mounted, self.options.kernel_ttl).stat)
             }
             node @ (Node::Dir(_) | Node::Versions(_) | Node::Certificate(_)) => {
@@ -37,6 +37,7 @@ impl SecretFs {
             }
             Node::Backup(_) => Ok(self.backup_stat(ino)),
             Node::Draft(id) => self.draft_entry(id).map(|entry| entry.stat),
+            Node::ControlFile(file) => Ok(self.getattr_control(ino, file)),
         }
     }
 
@@ -133,7 +134,7 @@ impl SecretFs {
 
     pub(super) fn directory(&self, node: &Node, mtime: i64, ttl: Duration) -> Entry {
         let ino = self.state().tree.intern(node);
-        let mode = if self.options.read_only { 0o500 } else { 0o700 };
+        let mode = if self.options.read_only || *node == Node::Control { 0o500 } else { 0o700 };
         let attr = Attr { ino, kind: Kind::Directory, mode, mtime, nlink: 2, ..self.ghost_attr() };
         Entry { node: ino, stat: Stat { attr, ttl }, ttl }
     }

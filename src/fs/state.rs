@@ -13,7 +13,9 @@ use crate::store::Continuation;
 
 use super::attr::DirEntry;
 use super::content::Content;
+use super::control::ControlFile;
 use super::draft::{Draft, Place, Target};
+use super::journal::Journal;
 use super::processes::Process;
 use super::tree::{DraftId, Face, Ino, Node, Tree};
 
@@ -170,6 +172,10 @@ pub struct State {
     pub parts: Parts,
     /// Who listed a secret's directory, and when.
     pub listers: HashMap<SecretName, Vec<(Process, Moment)>>,
+    /// The last failures.
+    pub journal: Journal,
+    /// What a file in `.akvfs` said when its name was last looked up.
+    pub documents: HashMap<ControlFile, Content>,
     next: u64,
 }
 

@@ -3,11 +3,12 @@
 //! Invariants: a number names one file for ever; a version of a value has at most one number that is shown
 //! ([`Tree::shown`]); what is neither looked up nor stable is not in the table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::secret::{SecretName, Timestamp, Version};
 
 use super::certificate::CertificateFile;
+use super::control::ControlFile;
 use super::encoding::Encoding;
 
 /// An inode's number.
@@ -51,6 +52,10 @@ pub enum Node {
     Current(SecretName),
     /// Bytes that are being written, or a temporary file.
     Draft(DraftId),
+    /// `/.akvfs`
+    Control,
+    /// A file in it.
+    ControlFile(ControlFile),
 }
 
 /// The files that show a secret's value.
@@ -227,8 +232,20 @@ impl Tree {
             | Node::Versions(_)
             | Node::Certificate(_)
             | Node::Current(_)
-            | Node::Meta(_, None) => None,
+            | Node::Meta(_, None)
+            | Node::Control
+            | Node::ControlFile(_) => None,
         }
+    }
+
+    /// The secrets of which the kernel knows a directory or a file in `files/`.
+    pub fn secrets(&self) -> BTreeSet<SecretName> {
+        let known = self.inodes.values().filter(|inode| inode.lookups > 0);
+        let name = |inode: &Inode| match &inode.node {
+            Node::Dir(name) | Node::Value(name, _) => Some(name.clone()),
+            _ => None,
+        };
+        known.filter_map(name).collect()
     }
 
     /// Whether the kernel knows `ino`.

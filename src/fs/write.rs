@@ -7,6 +7,7 @@
 use crate::secret::{NameError, SecretName};
 
 use super::attr::{Attr, Entry, Opened, Stat};
+use super::control::ControlFile;
 use super::draft::{Draft, Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS};
@@ -128,6 +129,7 @@ impl SecretFs {
             | Target::Value(..)
             | Target::Meta(..)
             | Target::Restore(_)
+            | Target::Refresh
             | Target::Nameless => Growth::Free,
         };
         let is_scratch = matches!(target, Target::Scratch(..));
@@ -210,6 +212,9 @@ impl SecretFs {
             (Node::Meta(..), Some(_)) => {
                 Err(FsError::refused(libc::EINVAL, "a .meta.json cannot be cut: write the members to change"))
             }
+            // A kernel that does not pass O_TRUNC on cuts the file before it opens it.
+            (Node::ControlFile(ControlFile::Refresh), Some(0)) => Ok(before),
+            (Node::ControlFile(_), Some(_)) => Err(FsError::plain(libc::EPERM)),
             (_, Some(_)) => Err(FsError::plain(libc::EISDIR)),
             (_, None) => Ok(Stat { attr: Attr { ..before.attr }, ttl: before.ttl }),
         }
@@ -316,15 +321,21 @@ impl SecretFs {
         let _ = self.release(handle);
     }
 
-    /// The last descriptor of an open is closed. What was not saved yet is saved now; nobody hears the verdict.
+    /// The last descriptor of an open is closed. What was not saved yet is saved now. The caller hears no verdict: a
+    /// failure is kept in `.akvfs/errors`.
     pub fn release(&self, handle: u64) -> FsResult<()> {
         let removed = self.state().handles.remove(&handle);
         let Some(Handle::Draft { id, .. }) = removed else { return Ok(()) };
-        let last = self.with_draft(id, |draft: &mut Draft| {
+        let now = self.now();
+        let (last, target) = self.with_draft(id, |draft: &mut Draft| {
             draft.opens = draft.opens.saturating_sub(1);
-            Ok(draft.opens == 0)
+            draft.closed = (draft.opens == 0).then_some(now);
+            Ok((draft.opens == 0, draft.target.clone()))
         })?;
         let saved = if last { self.save(id, self.own_wait()) } else { Ok(()) };
+        if let Err(error) = &saved {
+            self.failed_unheard("release", &self.target_path(&target), error);
+        }
         if last {
             // What could not be saved is gone: the next open starts from the vault.
             self.drop_changes(id)?;

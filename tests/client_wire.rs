@@ -15,6 +15,7 @@ fn the_first_request_has_neither_token_nor_body_and_the_next_ones_have_both() {
     client.set_secret(&db(), &value("y"), &SecretAttributes::default()).expect("set");
     let seen = server.seen();
     assert_eq!(server.asked(), ["PUT /secrets/db"; 3]);
+    assert!(seen.iter().all(|seen| seen.header("accept-encoding").is_none()), "nothing compressed is read");
     assert_eq!((seen[0].header("authorization"), seen[0].body.as_str()), (None, ""));
     assert_eq!(seen[0].header("content-length"), Some("0"));
     for (request, body) in seen[1..].iter().zip([r#"{"value":"x"}"#, r#"{"value":"y"}"#]) {

@@ -67,6 +67,37 @@ fn a_secret_that_was_changed_in_the_file_is_taken_up() {
 }
 
 #[test]
+fn a_secret_that_stopped_working_is_read_again() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let authority = Authority::new(vec![issued_for("one", 1), refused(), issued("two")]);
+    std::fs::write(file.path(), text(&authority, "old")).expect("written");
+    let path = file.path().to_str().expect("text");
+    let new = text(&authority, "new");
+    let variables = [
+        ("AKVFS_TEST_FILE", path),
+        ("AKVFS_TEST_EXPIRES", "1"),
+        ("AKVFS_TEST_THEN_FILE", path),
+        ("AKVFS_TEST_THEN_TEXT", &new),
+    ];
+    let outcome = authority.sign_in("auto", Path::new("/nowhere"), &variables);
+    assert!(outcome.starts_with("token one\ncannot sign in: ") && outcome.ends_with("\ntoken two"), "{outcome}");
+    let secrets = authority.server.seen().into_iter().map(|seen| seen.body.contains("client_secret=new"));
+    assert_eq!(secrets.collect::<Vec<_>>(), [false, false, true]);
+}
+
+#[test]
+fn a_certificate_in_the_file_does_not_give_way_to_a_secret_in_the_environment() {
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    let authority = Authority::new(vec![]);
+    std::fs::write(file.path(), "AZURE_CLIENT_CERTIFICATE_PATH=/nowhere.pem\n").expect("written");
+    let path = file.path().to_str().expect("text");
+    let variables = [("AKVFS_TEST_FILE", path), ("AZURE_CLIENT_SECRET", "secret-of-the-environment")];
+    let outcome = authority.sign_in("environment", Path::new("/nowhere"), &variables);
+    assert!(outcome.starts_with("cannot sign in: environment: the certificate /nowhere.pem: "), "{outcome}");
+    assert!(authority.server.seen().is_empty());
+}
+
+#[test]
 fn a_file_that_others_may_get_at_is_refused_and_nobody_is_asked() {
     let place = tempfile::tempdir().expect("a directory");
     let file = place.path().join("credentials");

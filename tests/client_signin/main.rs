@@ -47,14 +47,19 @@ fn ask(tokens: Arc<dyn TokenSource>) {
         return list(&vault, tokens);
     }
     let get = || tokens.token(SCOPE, Some("tenant-1"), Wait::at_most(&*clock(), Duration::from_secs(20)));
-    let first = get();
-    tell(&first);
+    let mut last = get();
+    tell(&last);
+    if std::env::var_os("AKVFS_TEST_EXPIRES").is_some() {
+        std::thread::sleep(Duration::from_millis(1_100)); // what the token was good for
+        last = get();
+        tell(&last);
+    }
     // What a file is to be next, before the same is asked again.
     if let (Ok(file), Ok(text)) = (std::env::var("AKVFS_TEST_THEN_FILE"), std::env::var("AKVFS_TEST_THEN_TEXT")) {
         std::fs::write(file, text).expect("written");
-        first.iter().for_each(|token| tokens.forget(SCOPE, Some("tenant-1"), token));
+        last.iter().for_each(|token| tokens.forget(SCOPE, Some("tenant-1"), token));
         tell(&get());
-    } else if let Ok(token) = first {
+    } else if let Ok(token) = last {
         std::thread::scope(|scope| {
             let threads: Vec<_> = (0..16).map(|_| scope.spawn(get)).collect();
             threads.into_iter().for_each(|thread| assert_eq!(thread.join().expect("no panic"), Ok(token.clone())));
@@ -131,8 +136,12 @@ fn asked(place: &tempfile::TempDir) -> String {
 
 /// A token endpoint's answer.
 fn issued(token: &str) -> Act {
+    issued_for(token, 3_599)
+}
+
+fn issued_for(token: &str, seconds: u64) -> Act {
     let token =
-        format!(r#"{{"token_type":"Bearer","expires_in":3599,"ext_expires_in":3599,"access_token":"{token}"}}"#);
+        format!(r#"{{"token_type":"Bearer","expires_in":{seconds},"ext_expires_in":3599,"access_token":"{token}"}}"#);
     Act::Reply(200, vec![("Content-Type".into(), "application/json".into())], token)
 }
 

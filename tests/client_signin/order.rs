@@ -26,6 +26,22 @@ fn in_the_auto_order_the_first_that_is_set_up_signs_in() {
 }
 
 #[test]
+fn an_outage_does_not_change_who_signs_in() {
+    let az = az();
+    let azd = az.path().join("azd");
+    std::fs::write(&azd, "#!/bin/sh\necho '{\"token\":\"from-azd\",\"expiresOn\":\"2099-01-01T00:00:00Z\"}'\n")
+        .expect("written");
+    std::fs::set_permissions(&azd, std::fs::Permissions::from_mode(0o755)).expect("allowed");
+    let program = az.path().join("az").display().to_string();
+    let broken = "#!/bin/sh\necho 'out of order' >&2\nexit 1\n";
+    let variables = [("AKVFS_TEST_THEN_FILE", program.as_str()), ("AKVFS_TEST_THEN_TEXT", broken)];
+    let outcome = sign_in("auto", az.path(), &variables);
+    let (first, second) = outcome.split_once('\n').expect("two");
+    assert_eq!(first, "token from-az");
+    assert!(second.starts_with("cannot sign in: Azure CLI: ") && second.contains("out of order"), "{second}");
+}
+
+#[test]
 fn when_nothing_fits_the_message_says_what_was_tried_and_why_each_failed() {
     let outcome = sign_in("auto", Path::new("/nowhere"), &[]);
     for reason in [

@@ -1,7 +1,7 @@
 //! Files that hold a secret: read once, whole, and only when nobody else could have read or written them. Knows
 //! permissions and nothing of what is in the file.
 
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
@@ -32,7 +32,10 @@ pub(super) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, String
         _ => error.to_string(),
     })?;
     let meta = file.metadata().map_err(|error| error.to_string())?;
-    check(&meta, rule, our_id())?;
+    if !meta.is_file() {
+        return Err("it is no regular file".to_owned());
+    }
+    check(meta.mode() & 0o777, meta.uid(), our_id(), rule)?;
     let size = usize::try_from(meta.len().min(MAX)).unwrap_or_default();
     let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1)); // a buffer that grows leaves copies behind
     file.take(MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
@@ -45,11 +48,7 @@ fn open(path: &Path, rule: Rule) -> std::io::Result<File> {
     OpenOptions::new().read(true).custom_flags(no_link | libc::O_NONBLOCK | libc::O_CLOEXEC).open(path)
 }
 
-fn check(meta: &Metadata, rule: Rule, us: u32) -> Result<(), String> {
-    if !meta.is_file() {
-        return Err("it is no regular file".to_owned());
-    }
-    let (mode, owner) = (meta.mode() & 0o777, meta.uid());
+fn check(mode: u32, owner: u32, us: u32, rule: Rule) -> Result<(), String> {
     let forbidden = match rule {
         Rule::Private => 0o077,
         Rule::Sealed => 0o037,
@@ -113,15 +112,15 @@ mod tests {
 
     #[test]
     fn the_owner_is_we_or_root() {
-        let file = tempfile::NamedTempFile::new().expect("a file");
-        set(file.path(), 0o600);
-        let meta = file.as_file().metadata().expect("told");
-        let us = meta.uid();
-        assert_eq!(check(&meta, Rule::Private, us), Ok(()));
-        // Seen by anybody else, only root's file passes.
         for rule in [Rule::Private, Rule::Sealed, Rule::Readable] {
-            assert_eq!(check(&meta, rule, us + 1).is_ok(), us == 0, "{rule:?}");
+            for (owner, us, good) in [(0, 0, true), (7, 7, true), (0, 7, true), (7, 0, false), (7, 8, false)] {
+                assert_eq!(check(0o600, owner, us, rule).is_ok(), good, "{owner} {us} {rule:?}");
+            }
         }
+        assert_eq!(
+            check(0o600, 7, 8, Rule::Private).expect_err("refused"),
+            "it belongs to user 7, not to 8 or root; chown it"
+        );
     }
 
     #[test]

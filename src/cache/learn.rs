@@ -133,6 +133,12 @@ impl State {
         take(&mut self.listing, name);
     }
 
+    /// What we deleted lately and a listing shows: it is late, or somebody else brought it back.
+    pub fn back_again(&self, listed: &[SecretProperties]) -> Vec<SecretName> {
+        let is_back = |name: &&SecretName| matches!(self.settling.get(*name), Some((Settling::Deleted(_), _)));
+        listed.iter().map(|item| &item.name).filter(is_back).cloned().collect()
+    }
+
     /// Gives back the listing as it is to be believed. A refused right is remembered as well.
     pub fn learn_listing(
         &mut self,

@@ -158,6 +158,11 @@ impl CachedStore {
         self.listings.run(epoch, (Operation::List, None), wait, &*self.clock, || {
             let asked = self.clock.moment();
             let answer = all_pages(|from| self.below.list(from, wait));
+            let back = self.state().back_again(answer.as_deref().unwrap_or_default());
+            for name in back {
+                // A get is not late, as a listing may be. Where it fails, our deletion is still believed.
+                let _ = self.fetch(&name, None, wait);
+            }
             self.state().learn_listing(answer, asked, epoch)
         })
     }

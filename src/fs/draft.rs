@@ -56,8 +56,8 @@ pub struct Draft {
     pub may_grow: bool,
     /// Whether a rename made it `value`, so that by path another inode is meant from now on.
     pub retired: bool,
-    /// Whether it began as a copy of the value, moved aside.
-    pub copy_of_value: bool,
+    /// Who moved the value aside, if this is the copy of it and no save has succeeded since: his way back.
+    pub way_back_of: Option<Process>,
     /// Open descriptors.
     pub opens: u32,
     /// Who opened it or wrote.
@@ -66,6 +66,8 @@ pub struct Draft {
     pub threads: HashMap<u32, Process>,
     /// Held while it is being saved, so that one save is one version.
     pub saving: Arc<Mutex<()>>,
+    /// Whether the one who closed it last was killed: what he wrote is half of something.
+    pub abandoned: bool,
     /// Counts the writes, so that a save knows whether it saved all.
     pub writes: u64,
     bytes: Zeroizing<Vec<u8>>,
@@ -86,14 +88,20 @@ impl Draft {
             dirty: false,
             may_grow: true,
             retired: false,
-            copy_of_value: false,
+            way_back_of: None,
             opens: 0,
             writers: BTreeSet::new(),
             threads: HashMap::new(),
             saving: Arc::default(),
+            abandoned: false,
             writes: 0,
             bytes: Zeroizing::new(Vec::new()),
         }
+    }
+
+    /// Whether it is a temporary file in this secret's directory.
+    pub fn is_scratch_in(&self, secret: &SecretName) -> bool {
+        matches!(&self.target, Target::Scratch(dir, _) if dir == secret)
     }
 
     /// The bytes.

@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::secret::{SecretName, SecretProperties, Version};
-use crate::store::{SecretStore, StoreError, Wait};
+use crate::secret::{DeletedSecret, SecretName, SecretProperties, Version};
+use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
 
 use super::attr::{DirEntry, Kind};
 use super::errno::{FsError, FsResult};
@@ -69,15 +69,18 @@ impl SecretFs {
 
     fn deleted(&self, call: &Call) -> FsResult<Vec<DirEntry>> {
         self.send_removals(call.wait)?;
-        let (mut entries, mut next) = (Vec::new(), None);
-        loop {
-            let page = self.store.list_deleted(next.as_ref(), call.wait)?;
-            let names = page.items.into_iter().map(|item| item.properties.name);
-            entries.extend(names.map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())));
-            match page.next {
-                Some(more) => next = Some(more),
-                None => return Ok(entries),
+        let names = all_deleted(&*self.store, call.wait)?.into_iter().map(|item| item.properties.name);
+        Ok(names.map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect())
+    }
+
+    /// A deleted secret. Of a disabled one the service tells no more than its listing does.
+    pub(super) fn deleted_secret(&self, secret: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        match self.store.get_deleted(secret, wait) {
+            Err(error) if error.kind == ErrorKind::Disabled => {
+                let listed = all_deleted(&*self.store, wait)?;
+                listed.into_iter().find(|item| item.properties.name == *secret).ok_or(error)
             }
+            answer => answer,
         }
     }
 
@@ -136,6 +139,19 @@ impl SecretFs {
 
 fn root_node(name: &str) -> Node {
     if name == "secrets" { Node::Secrets } else { Node::Deleted }
+}
+
+/// The deleted secrets, all pages.
+fn all_deleted(store: &dyn SecretStore, wait: Wait) -> Result<Vec<DeletedSecret>, StoreError> {
+    let (mut items, mut next) = (Vec::new(), None);
+    loop {
+        let page = store.list_deleted(next.as_ref(), wait)?;
+        items.extend(page.items);
+        match page.next {
+            Some(more) => next = Some(more),
+            None => return Ok(items),
+        }
+    }
 }
 
 /// A secret's versions, all pages.

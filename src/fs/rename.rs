@@ -123,11 +123,11 @@ impl SecretFs {
             return Err(FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"));
         }
         self.save_value(secret, bytes, call.wait)?;
+        self.state().is_saved(secret);
         self.with_draft(id, |draft| {
             draft.target = Target::Value(secret.clone());
             draft.retired = true;
             draft.dirty = false;
-            draft.copy_of_value = false;
             Ok(())
         })?;
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
@@ -158,6 +158,9 @@ impl SecretFs {
             draft.target = Target::Nameless;
         }
         if let Some(draft) = state.drafts.get_mut(&id) {
+            if !draft.is_scratch_in(to) {
+                draft.way_back_of = None;
+            }
             draft.target = Target::Scratch(to.clone(), new_name.to_owned());
         }
         if let Some(other) = replaced {
@@ -181,7 +184,7 @@ impl SecretFs {
     fn move_aside(&self, call: &Call, secret: &SecretName, new_name: &str) -> FsResult<()> {
         self.check_scratch_target(call, secret, new_name)?;
         let value = self.value_to_change(call, secret)?;
-        let now = self.seconds();
+        let (now, process) = (self.seconds(), self.process(call));
         let mut state = self.state();
         if let Some(other) = state.scratch(secret, new_name) {
             if let Some(draft) = state.drafts.get_mut(&other) {
@@ -189,10 +192,11 @@ impl SecretFs {
             }
             state.drop_if_unused(other);
         }
+        state.set_aside.remove(secret);
         let id = state.new_draft(Target::Scratch(secret.clone(), new_name.to_owned()), None);
         if let Some(draft) = state.drafts.get_mut(&id) {
             draft.load(&value);
-            (draft.uid, draft.gid, draft.mtime, draft.copy_of_value) = (call.uid, call.gid, now, true);
+            (draft.uid, draft.gid, draft.mtime, draft.way_back_of) = (call.uid, call.gid, now, Some(process));
         }
         let dir = state.tree.intern(&Node::Dir(secret.clone()));
         drop(state);

@@ -58,6 +58,7 @@ impl SecretFs {
     fn getattr_version(&self, call: &Call, ino: Ino, secret: &SecretName, version: &Version) -> FsResult<Stat> {
         match self.store.get(secret, Some(version), call.wait) {
             Ok(kept) => {
+                self.state().tree.bind(ino, bound(version, kept.value.len(), &kept.properties));
                 let dated = kept.properties.created_on.map_or(self.mounted, |date| date.0);
                 let attr = Attr { ino, mtime: dated, ..self.attr_of(&kept.properties, kept.value.len() as u64) };
                 Ok(Stat { attr, ttl: self.options.kernel_ttl })
@@ -121,8 +122,13 @@ impl SecretFs {
     }
 
     pub(super) fn value_entry(&self, secret: &SecretName, version: Option<&Version>, attr: Attr) -> Entry {
-        let ino = self.state().tree.value(secret, version);
-        Entry { node: ino, stat: Stat { attr: Attr { ino, ..attr }, ttl: Duration::ZERO }, ttl: Duration::ZERO }
+        let mut state = self.state();
+        let node = state.tree.value(secret, version);
+        let (ino, bound) = (state.tree.shown(node), state.tree.bound(node).cloned());
+        drop(state);
+        // The kernel cuts what it has cached to the size that it is told.
+        let size = bound.map_or(attr.size, |bound| bound.size);
+        Entry { node, stat: Stat { attr: Attr { ino, size, ..attr }, ttl: Duration::ZERO }, ttl: Duration::ZERO }
     }
 
     pub(super) fn bound_value(

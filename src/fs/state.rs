@@ -139,16 +139,50 @@ impl State {
             .collect()
     }
 
-    /// Whether a copy of this secret's value, moved aside, is still there.
-    pub fn has_copy(&self, name: &SecretName) -> bool {
-        self.drafts
-            .values()
-            .any(|draft| draft.copy_of_value && matches!(&draft.target, Target::Scratch(dir, _) if dir == name))
+    /// Whether a copy of this secret's value, moved aside by one of `by`, is still there.
+    fn has_way_back(&self, name: &SecretName, by: impl Fn(Process) -> bool) -> bool {
+        self.drafts.values().any(|draft| draft.way_back_of.is_some_and(&by) && draft.is_scratch_in(name))
+    }
+
+    /// Whether `process` moved this secret's value aside and can still move it back.
+    pub fn can_go_back(&self, name: &SecretName, process: Process) -> bool {
+        self.has_way_back(name, |by| by == process)
+    }
+
+    /// A save has succeeded: what was moved aside before is a file like any other, and the value is to be seen.
+    pub fn is_saved(&mut self, name: &SecretName) {
+        self.set_aside.remove(name);
+        self.drafts.values_mut().filter(|draft| draft.is_scratch_in(name)).for_each(|draft| draft.way_back_of = None);
+    }
+
+    /// Takes the names away from all temporary files of a secret whose directory goes.
+    pub fn drop_scratch(&mut self, name: &SecretName) {
+        self.make_nameless(|draft| draft.is_scratch_in(name));
+    }
+
+    /// Takes the names away from all that was never saved in a directory that goes.
+    pub fn drop_unsaved(&mut self, name: &SecretName) {
+        self.make_nameless(|draft| {
+            draft.is_scratch_in(name)
+                || matches!(&draft.target, Target::Value(secret) | Target::Meta(secret) if secret == name)
+        });
+    }
+
+    /// Takes the names away from those drafts: nothing of them is saved any more.
+    pub fn make_nameless(&mut self, which: impl Fn(&Draft) -> bool) {
+        let gone: Vec<_> = self.drafts.iter().filter(|(_, draft)| which(draft)).map(|(id, _)| *id).collect();
+        for id in gone {
+            if let Some(draft) = self.drafts.get_mut(&id) {
+                draft.target = Target::Nameless;
+                draft.dirty = false;
+            }
+            self.drop_if_unused(id);
+        }
     }
 
     /// Whether `value` is hidden from everybody.
     pub fn is_hidden(&self, name: &SecretName) -> bool {
-        self.removals.contains_key(name) || (self.set_aside.contains(name) && self.has_copy(name))
+        self.removals.contains_key(name) || (self.set_aside.contains(name) && self.has_way_back(name, |_| true))
     }
 
     /// The draft that a file being created under `target` is, if `process` is its writer.
@@ -166,7 +200,8 @@ impl State {
         self.bounces.insert((thread, name.clone()), Bounce { draft: None, shown, until: now + BOUNCE_LIMIT });
     }
 
-    fn drop_late_bounces(&mut self, now: Moment) {
+    /// Threads that did not come back in time are not waited for.
+    pub fn drop_late_bounces(&mut self, now: Moment) {
         let late: Vec<_> =
             self.bounces.iter().filter(|(_, bounce)| bounce.until <= now).map(|(key, _)| key.clone()).collect();
         for key in late {

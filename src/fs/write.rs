@@ -5,6 +5,7 @@
 //! write; otherwise the last close does (SAVES.md 3).
 
 use crate::secret::SecretName;
+use crate::store::ErrorKind;
 
 use super::attr::{Attr, Entry, Opened, Stat};
 use super::draft::{Draft, Target, is_temporary};
@@ -69,6 +70,9 @@ impl SecretFs {
             }
             (VALUE, Home::Live(found)) if found.properties.is_managed() => {
                 Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"))
+            }
+            (VALUE, Home::Live(found)) if found.properties.is_disabled() => {
+                Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"))
             }
             (VALUE, _) => Ok(Target::Value(secret.clone())),
             (META, _) => Ok(Target::Meta(secret.clone())),
@@ -202,14 +206,24 @@ impl SecretFs {
             return Ok(());
         }
         let Some((writers, inodes)) = self.writers_of(id) else { return Ok(()) };
+        let killed = self.processes.was_killed(call.thread);
+        self.with_draft(id, |draft| {
+            draft.abandoned = killed;
+            Ok(())
+        })?;
         if writers.contains(&0) || self.processes.may_write(&writers, &inodes) {
             // Whoever may still write closes later.
             return Ok(());
         }
-        if self.processes.was_killed(call.thread) {
+        if killed {
             return self.drop_changes(id);
         }
-        self.save(id, call.wait)
+        let verdict = self.save(id, call.wait);
+        if verdict.is_err() {
+            // The caller has heard it: trying again behind his back could write over what he was told stands there.
+            self.drop_changes(id)?;
+        }
+        verdict
     }
 
     fn note_if_dirty(&self, call: &Call, id: DraftId) -> bool {
@@ -231,7 +245,14 @@ impl SecretFs {
     /// fsync(2): saves now, whoever else may write.
     pub fn fsync(&self, call: &Call, handle: u64) -> FsResult<()> {
         match self.draft_of(handle) {
-            Some(id) => self.save(id, call.wait),
+            Some(id) => match self.save(id, call.wait) {
+                // He may try again, but not write over somebody else by closing.
+                Err(FsError::Store(error)) if error.kind == ErrorKind::Superseded => {
+                    self.drop_changes(id)?;
+                    Err(error.into())
+                }
+                verdict => verdict,
+            },
             None => Ok(()),
         }
     }
@@ -256,11 +277,11 @@ impl SecretFs {
     pub fn release(&self, handle: u64) -> FsResult<()> {
         let removed = self.state().handles.remove(&handle);
         let Some(Handle::Draft { id, .. }) = removed else { return Ok(()) };
-        let last = self.with_draft(id, |draft: &mut Draft| {
+        let (last, abandoned) = self.with_draft(id, |draft: &mut Draft| {
             draft.opens = draft.opens.saturating_sub(1);
-            Ok(draft.opens == 0)
+            Ok((draft.opens == 0, draft.abandoned))
         })?;
-        let saved = if last { self.save(id, self.own_wait()) } else { Ok(()) };
+        let saved = if last && !abandoned { self.save(id, self.own_wait()) } else { Ok(()) };
         if last {
             // What could not be saved is gone: the next open starts from the vault.
             self.drop_changes(id)?;

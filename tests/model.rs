@@ -9,6 +9,8 @@ mod compare;
 mod op;
 #[path = "model/reference.rs"]
 mod reference;
+#[path = "model/regressions.rs"]
+mod regressions;
 mod support;
 #[path = "model/world.rs"]
 mod world;
@@ -16,6 +18,7 @@ mod world;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Mutex;
 
+use akvfs::fs::Notice;
 use compare::compare;
 use op::{Dice, Op};
 use reference::Reference;
@@ -48,6 +51,7 @@ struct Run {
 impl Run {
     fn step(&mut self, op: &Op) -> Result<(), String> {
         let fds = self.about(op);
+        let before = self.current();
         let Some(expected) = self.reference.step(op) else { return Ok(()) };
         let mut opened = None;
         let outcome = self.world.step(op, &fds, &mut opened);
@@ -61,9 +65,33 @@ impl Run {
             self.world.hold(fd);
         }
         self.world.forget();
+        let told = self.world.notices();
+        if !matches!(op, Op::Others { .. }) {
+            self.was_told(&before, &told)?;
+        }
         let silent = self.reference.may_be_silent && outcome.is_ok();
         if outcome != expected && !silent {
             return Err(format!("{op:?}: {outcome:?}, and should be {expected:?}"));
+        }
+        Ok(())
+    }
+
+    /// How many versions each live secret has; 0 for what is not there.
+    fn current(&self) -> [usize; 3] {
+        [0, 1, 2].map(|n| self.reference.live(n).map_or(0, |secret| secret.versions.len()))
+    }
+
+    /// Whether the kernel heard of every new version, and of every secret that went without its caller waiting.
+    fn was_told(&self, before: &[usize; 3], told: &[Notice]) -> Result<(), String> {
+        let heard = |name: &str| told.iter().any(|notice| matches!(notice, Notice::Entry(_, told) if told == name));
+        for (n, (before, now)) in before.iter().zip(self.current()).enumerate() {
+            if *before > 0 && now > *before && !heard("value") {
+                return Err(format!("the kernel did not hear of the new version of {}", op::NAMES[n]));
+            }
+            let by_itself = matches!(self.steps.last(), Some(step) if step.starts_with("Advance"));
+            if *before > 0 && now == 0 && by_itself && !heard(op::NAMES[n]) {
+                return Err(format!("the kernel did not hear that {} is gone", op::NAMES[n]));
+            }
         }
         Ok(())
     }

@@ -3,6 +3,7 @@
 //! They live in memory only. One draft is one file to the kernel, however many descriptors it has.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use zeroize::{Zeroize, Zeroizing};
@@ -31,7 +32,6 @@ pub enum Target {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub struct Draft {
     /// What it becomes.
     pub target: Target,
@@ -71,6 +71,15 @@ pub struct Draft {
     /// Counts the writes, so that a save knows whether it saved all.
     pub writes: u64,
     bytes: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Draft {
+    /// What it is to become and how long it is; not its bytes.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = out.debug_struct("Draft");
+        out.field("target", &self.target).field("ino", &self.ino).field("size", &self.bytes.len());
+        out.field("dirty", &self.dirty).field("opens", &self.opens).field("writers", &self.writers).finish()
+    }
 }
 
 impl Draft {

@@ -12,9 +12,8 @@ use crate::store::{ErrorKind, Operation, StoreError};
 use super::fresh::Fresh;
 use super::state::{Listing, Refusal, SETTLE_LIMIT, Settling, State};
 
-/// How long a listing that still shows what we deleted is taken for late (recorded: a get is 404 at once). After that,
-/// another party has brought it back.
-const LATE_LISTING: Duration = Duration::from_secs(10);
+/// How long a listing that still shows what we deleted is taken for late (recorded: a get is 404 at once).
+const LATE_LISTING: Duration = Duration::from_secs(60);
 /// How many refusals are remembered. Whoever may get but not list can ask for any name there could be.
 const MAX_REFUSED: usize = 4096;
 
@@ -134,6 +133,12 @@ impl State {
         take(&mut self.listing, name);
     }
 
+    /// What we deleted lately and a listing shows: it is late, or somebody else brought it back.
+    pub fn back_again(&self, listed: &[SecretProperties]) -> Vec<SecretName> {
+        let is_back = |name: &&SecretName| matches!(self.settling.get(*name), Some((Settling::Deleted(_), _)));
+        listed.iter().map(|item| &item.name).filter(is_back).cloned().collect()
+    }
+
     /// Gives back the listing as it is to be believed. A refused right is remembered as well.
     pub fn learn_listing(
         &mut self,
@@ -144,10 +149,6 @@ impl State {
         let answer = answer.map(|list| {
             let mut new: BTreeMap<_, _> = list.into_iter().map(|item| (item.name.clone(), item)).collect();
             self.compare(&new, asked);
-            self.settling.retain(|name, (settling, since)| {
-                let is_back = new.contains_key(name) && asked.since(*since) >= LATE_LISTING;
-                !(is_back && matches!(settling, Settling::Deleted(_)))
-            });
             self.adjust_listing(&mut new, asked, epoch);
             new
         });

@@ -111,6 +111,11 @@ impl CachedStore {
                 self.metrics.listing.set(dated);
             }
             grown(&self.listing, (serial, length), page, asked, epoch, |answer, asked, epoch| {
+                let back = self.state().back_again(answer.as_deref().unwrap_or_default());
+                for name in back {
+                    // A get is not late, as a listing may be. Where it fails, our deletion is still believed.
+                    let _ = self.fetch(&name, None, wait);
+                }
                 self.state().learn_listing(answer, asked, epoch)
             })
         })

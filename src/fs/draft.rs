@@ -3,6 +3,7 @@
 //! They live in memory only. One draft is one file to the kernel, however many descriptors it has.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use zeroize::{Zeroize, Zeroizing};
@@ -62,7 +63,6 @@ pub enum Growth {
 }
 
 /// See the module.
-#[derive(Debug)]
 pub struct Draft {
     /// What it becomes.
     pub target: Target,
@@ -91,8 +91,9 @@ pub struct Draft {
     pub limit: usize,
     /// Whether a rename made it `value`, so that by path another inode is meant from now on.
     pub retired: bool,
-    /// The file whose copy it began as, moved aside.
-    pub copy_of: Option<(SecretName, Face)>,
+    /// The file that was moved aside and by whom, if this is the copy of it and no save has succeeded since: his way
+    /// back.
+    pub way_back: Option<(SecretName, Face, Process)>,
     /// Open descriptors.
     pub opens: u32,
     /// When the last descriptor was closed; `None` before, and while it is open.
@@ -103,9 +104,20 @@ pub struct Draft {
     pub threads: HashMap<u32, Process>,
     /// Held while it is being saved, so that one save is one version.
     pub saving: Arc<Mutex<()>>,
+    /// Whether the one who closed it last was killed: what he wrote is half of something.
+    pub abandoned: bool,
     /// Counts the writes, so that a save knows whether it saved all.
     pub writes: u64,
     bytes: Zeroizing<Vec<u8>>,
+}
+
+impl fmt::Debug for Draft {
+    /// What it is to become and how long it is; not its bytes.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = out.debug_struct("Draft");
+        out.field("target", &self.target).field("ino", &self.ino).field("size", &self.bytes.len());
+        out.field("dirty", &self.dirty).field("opens", &self.opens).field("writers", &self.writers).finish()
+    }
 }
 
 impl Draft {
@@ -131,15 +143,21 @@ impl Draft {
             spoiled: false,
             growth: Growth::Free,
             retired: false,
-            copy_of: None,
+            way_back: None,
             opens: 0,
             closed: None,
             writers: BTreeSet::new(),
             threads: HashMap::new(),
             saving: Arc::default(),
+            abandoned: false,
             writes: 0,
             bytes: Zeroizing::new(Vec::new()),
         }
+    }
+
+    /// Whether it is a temporary file in this place.
+    pub fn is_scratch_in(&self, place: &Place) -> bool {
+        matches!(&self.target, Target::Scratch(its, _) if its == place)
     }
 
     /// The bytes.

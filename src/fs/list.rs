@@ -3,8 +3,8 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use crate::secret::{SecretName, SecretProperties};
-use crate::store::{Found, SecretStore, StoreError, Wait};
+use crate::secret::{DeletedSecret, SecretName, SecretProperties};
+use crate::store::{ErrorKind, Found, SecretStore, StoreError, Wait};
 
 use super::attr::{DirEntry, Kind};
 use super::certificate::{CertificateFile, is_certificate};
@@ -95,6 +95,17 @@ impl SecretFs {
         Ok((entries, Rest::of(page.next)))
     }
 
+    /// A deleted secret. Of a disabled one the service tells no more than its listing does.
+    pub(super) fn deleted_secret(&self, secret: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        match self.store.get_deleted(secret, wait) {
+            Err(error) if error.kind == ErrorKind::Disabled => {
+                let listed = all_deleted(&*self.store, wait)?;
+                listed.into_iter().find(|item| item.properties.name == *secret).ok_or(error)
+            }
+            answer => answer,
+        }
+    }
+
     /// `value` comes first, because what removes a directory unlinks in this order (SAVES.md 4).
     fn entries_of(&self, call: &Call, secret: &SecretName) -> FsResult<Vec<DirEntry>> {
         let mut entries = Vec::new();
@@ -182,6 +193,19 @@ impl SecretFs {
     /// Closes a directory.
     pub fn releasedir(&self, handle: u64) {
         self.state().handles.remove(&handle);
+    }
+}
+
+/// The deleted secrets, all pages.
+fn all_deleted(store: &dyn SecretStore, wait: Wait) -> Result<Vec<DeletedSecret>, StoreError> {
+    let (mut items, mut next) = (Vec::new(), None);
+    loop {
+        let page = store.list_deleted(next.as_ref(), wait)?;
+        items.extend(page.items);
+        match page.next {
+            Some(more) => next = Some(more),
+            None => return Ok(items),
+        }
     }
 }
 

@@ -97,12 +97,14 @@ impl SecretFs {
 
     fn lookup_secret(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
+        let unsaved = self.state().newborn.get_key_value(&name).map(|(spelled, _)| spelled.clone());
         match self.live_home(call, &name)? {
             Home::Live(found) if found.properties.name.as_str() == text => {
                 let dated = found.properties.updated_on.map_or(self.mounted, |date| date.0);
                 self.show_in(&name, &Node::Secrets);
                 Ok(self.directory(&Node::Dir(found.properties.name), dated, self.kernel_ttl(found.valid_for)))
             }
+            Home::Newborn if unsaved.is_some_and(|spelled| spelled.as_str() != text) => Err(no_entry()),
             Home::Newborn | Home::Ghost => Ok(self.directory(&Node::Dir(name), self.mounted, Duration::ZERO)),
             Home::Live(_) | Home::Deleted => Err(no_entry()),
         }
@@ -111,7 +113,7 @@ impl SecretFs {
     fn lookup_deleted(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
         self.send_removals(call.wait)?;
-        let secret = self.store.get_deleted(&name, call.wait)?;
+        let secret = self.deleted_secret(&name, call.wait)?;
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
@@ -263,9 +265,14 @@ impl SecretFs {
             }
             _ => return self.entry_of(call, &node),
         }
-        // The size comes with the getattr that follows.
-        let ino = self.state().tree.intern(&node);
-        let stat = Stat { attr: Attr { ino, ..self.ghost_attr() }, ttl: Duration::ZERO };
+        // The size comes with the getattr that follows. Where it is known it must be told: the kernel cuts what it has
+        // cached to the size that it hears.
+        let (ino, size) = {
+            let mut state = self.state();
+            let ino = state.tree.intern(&node);
+            (ino, state.tree.bound(ino).map_or(0, |bound| bound.size))
+        };
+        let stat = Stat { attr: Attr { ino, size, ..self.ghost_attr() }, ttl: Duration::ZERO };
         Ok(Entry { node: ino, stat, ttl: Duration::ZERO })
     }
 
@@ -295,8 +302,12 @@ impl SecretFs {
     pub(super) fn home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
         match self.live_home(call, secret) {
             Err(error) if error.is_not_found() => {
-                self.store.get_deleted(secret, call.wait)?;
-                Ok(Home::Deleted)
+                match self.store.get_deleted(secret, call.wait) {
+                    // The service does not show a disabled one, but says by this that it is there.
+                    Ok(_) => Ok(Home::Deleted),
+                    Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
+                    Err(error) => Err(error.into()),
+                }
             }
             home => home,
         }
@@ -304,15 +315,19 @@ impl SecretFs {
 
     /// As [`home`](Self::home), without a look at the deleted ones.
     fn live_home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
-        let has_ghosts = {
+        let (is_newborn, has_ghosts) = {
             let state = self.state();
-            if state.newborn.contains_key(secret) {
-                return Ok(Home::Newborn);
-            }
-            state.ghosts.contains_key(secret)
+            (state.newborn.contains_key(secret), state.ghosts.contains_key(secret))
         };
         match self.store.find(secret, call.wait) {
-            Ok(found) => Ok(Home::Live(Box::new(found))),
+            Ok(found) => {
+                if is_newborn {
+                    // Somebody else saved it first.
+                    self.state().newborn.remove(secret);
+                }
+                Ok(Home::Live(Box::new(found)))
+            }
+            Err(error) if is_newborn && error.kind != ErrorKind::NotInMemory => Ok(Home::Newborn),
             Err(error) if error.kind == ErrorKind::NotFound && has_ghosts => {
                 let process = self.process(call);
                 let is_ghost = self.state().is_ghost_of(secret, process, self.now());

@@ -140,16 +140,13 @@ impl SecretFs {
     fn hide(&self, secret: &SecretName, face: Face, process: Process) {
         let own = Target::Value(secret.clone(), face);
         let mut state = self.state();
-        let unsaved = state.creation(&own, process);
-        if state.has_copy(secret, face) {
+        // What he was writing under this name has none any more.
+        state.make_nameless(|draft| draft.target == own && !draft.retired && draft.writers.contains(&process));
+        if state.can_go_back(secret, face, process) {
             state.set_aside.insert((secret.clone(), face));
         } else {
             let due = self.now() + self.options.delete_delay;
             state.removals.insert(secret.clone(), Removal { by: process, due });
-        }
-        drop(state);
-        if let Some(id) = unsaved {
-            self.unlink_draft(id);
         }
     }
 
@@ -213,6 +210,7 @@ impl SecretFs {
     fn remove_secret(&self, call: &Call, secret: &SecretName, process: Process) -> FsResult<()> {
         let mut state = self.state();
         if state.newborn.remove(secret).is_some() {
+            state.drop_unsaved(secret);
             return Ok(());
         }
         if state.is_ghost_of(secret, process, self.now()) && !state.removals.contains_key(secret) {
@@ -243,13 +241,14 @@ impl SecretFs {
         }
         let mut state = self.state();
         state.unhide(secret);
+        state.drop_scratch(secret);
         state.ghosts.insert(secret.clone(), (by, self.now()));
         Ok(())
     }
 
     fn purge(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
         self.check_may_purge()?;
-        let deleted = self.store.get_deleted(secret, call.wait)?;
+        let deleted = self.deleted_secret(secret, call.wait)?;
         let age = deleted.deleted_date.map_or(0, |date| self.seconds().saturating_sub(date.0));
         if age < i64::try_from(self.options.purge_after.as_secs()).unwrap_or(i64::MAX) {
             return Err(FsError::refused(
@@ -279,6 +278,7 @@ impl SecretFs {
     /// Sends the removals whose delay is over.
     pub fn send_due_removals(&self) {
         let now = self.now();
+        self.state().drop_late_bounces(now);
         let due: Vec<_> = self
             .state()
             .removals

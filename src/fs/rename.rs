@@ -167,11 +167,11 @@ impl SecretFs {
             return Err(FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"));
         }
         self.save_value(secret, face, &bytes, call.wait)?;
+        self.state().is_saved(secret);
         self.with_draft(id, |draft| {
             draft.target = Target::Value(secret.clone(), face);
             draft.retired = true;
             draft.dirty = false;
-            draft.copy_of = None;
             Ok(())
         })?;
         self.state().drop_if_unused(id);
@@ -198,6 +198,9 @@ impl SecretFs {
         let mut state = self.state();
         state.replace_scratch(to, new_name, Some(id));
         if let Some(draft) = state.drafts.get_mut(&id) {
+            if !draft.is_scratch_in(to) {
+                draft.way_back = None;
+            }
             draft.target = Target::Scratch(to.clone(), new_name.to_owned());
         }
         Ok(())
@@ -224,11 +227,13 @@ impl SecretFs {
         let (process, now) = (self.process(call), self.seconds());
         let mut state = self.state();
         state.movers.insert((secret.clone(), face), (process, self.now()));
+        state.set_aside.remove(&(secret.clone(), face));
         state.replace_scratch(to, new_name, None);
         let id = state.new_draft(Target::Scratch(to.clone(), new_name.to_owned()), None);
         if let Some(draft) = state.drafts.get_mut(&id) {
             draft.load(content.bytes());
-            (draft.uid, draft.gid, draft.mtime, draft.copy_of) = (call.uid, call.gid, now, Some((secret, face)));
+            (draft.uid, draft.gid, draft.mtime) = (call.uid, call.gid, now);
+            draft.way_back = Some((secret, face, process));
         }
         drop(state);
         self.kernel.tell(Notice::Entry(new_parent, new_name.to_owned()));

@@ -10,6 +10,7 @@ use crate::secret::{
 };
 use crate::store::{ErrorKind, StoreError, Wait};
 
+use super::certificate::CertificateFile;
 use super::content::Content;
 use super::draft::Target;
 use super::encoding::{self, Encoding};
@@ -66,7 +67,10 @@ impl SecretFs {
             _ => bytes,
         };
         let mut attributes = match before {
-            Before::Same(kept) if !self.options.always_set && holds(&kept, face, bytes) => return Ok(()),
+            Before::Same(kept) if !self.options.always_set && holds(&kept, face, bytes) => {
+                self.state().is_saved(secret);
+                return Ok(());
+            }
             Before::Same(kept) => carried_over(&kept.properties),
             Before::Unreadable(properties) => carried_over(&properties),
             Before::New(attributes) => attributes,
@@ -85,14 +89,11 @@ impl SecretFs {
     /// What the vault holds before a save. Asked anew: neither "these bytes are there already" nor the tags to carry over
     /// may come from what another party has replaced meanwhile.
     fn before_saving(&self, secret: &SecretName, wait: Wait) -> FsResult<Before> {
-        if let Some(newborn) = self.state().newborn.get(secret) {
-            return Ok(Before::New(newborn.attributes.clone().unwrap_or_default()));
-        }
         self.store.expire(Some(secret));
         match self.store.get(secret, None, wait) {
             Ok(kept) => Ok(Before::Same(Box::new(kept))),
             Err(error) => match error.kind {
-                ErrorKind::NotFound => Ok(Before::New(SecretAttributes::default())),
+                ErrorKind::NotFound => Ok(self.new_secret(secret)),
                 // An identity may be allowed to set and not to get; the listing then tells the tags.
                 ErrorKind::Forbidden => Ok(self.listed_before(secret, wait)),
                 _ => Err(error.into()),
@@ -103,19 +104,36 @@ impl SecretFs {
     fn listed_before(&self, secret: &SecretName, wait: Wait) -> Before {
         match self.store.find(secret, wait) {
             Ok(found) => Before::Unreadable(Box::new(found.properties)),
-            Err(_) => Before::New(SecretAttributes::default()),
+            Err(_) => self.new_secret(secret),
         }
+    }
+
+    fn new_secret(&self, secret: &SecretName) -> Before {
+        let attributes = self.state().newborn.get(secret).and_then(|newborn| newborn.attributes.clone());
+        Before::New(attributes.unwrap_or_default())
     }
 
     /// A new version is current: everybody looks the name up again.
     fn publish(&self, secret: &SecretName) {
-        let dir = {
+        {
             let mut state = self.state();
             state.newborn.remove(secret);
-            state.unhide(secret);
+            state.is_saved(secret);
             state.ghosts.remove(secret);
-            state.tree.intern(&Node::Dir(secret.clone()))
+        }
+        self.announce(secret);
+    }
+
+    /// Everybody looks at this secret's files again.
+    fn announce(&self, secret: &SecretName) {
+        let (dir, parts) = {
+            let mut state = self.state();
+            let dir = state.tree.intern(&Node::Dir(secret.clone()));
+            (dir, state.tree.intern(&Node::Certificate(secret.clone())))
         };
+        for part in CertificateFile::ALL {
+            self.kernel.tell(Notice::Entry(parts, part.name().to_owned()));
+        }
         self.kernel.tell(Notice::Entry(dir, VALUE.to_owned()));
         self.drop_files(secret);
     }
@@ -152,7 +170,7 @@ impl SecretFs {
             return Ok(());
         }
         self.store.update(secret, version, changes, wait)?;
-        self.publish(secret);
+        self.announce(secret);
         Ok(())
     }
 

@@ -8,7 +8,7 @@ use crate::secret::{KeyVaultSecret, SecretName, SecretProperties, Version};
 use crate::store::{ErrorKind, Found, StoreError, Wait};
 
 use super::attr::{Attr, Entry, Kind, Stat};
-use super::content::bound;
+use super::content::{Content, bound};
 use super::draft::Target;
 use super::errno::FsResult;
 use super::tree::{Bound, DraftId, Face, Ino, Node};
@@ -77,6 +77,10 @@ impl SecretFs {
     fn getattr_version(&self, call: &Call, ino: Ino, secret: &SecretName, version: &Version) -> FsResult<Stat> {
         match self.store.get(secret, Some(version), call.wait) {
             Ok(kept) => {
+                let whole = Content::Value(kept.value.clone());
+                if let Some(bound) = bound(&kept, Face::Value, &whole) {
+                    self.state().tree.bind(ino, bound);
+                }
                 let dated = kept.properties.created_on.map_or(self.mounted, |date| date.0);
                 let attr = Attr { ino, mtime: dated, ..self.attr_of(&kept.properties, kept.value.len() as u64) };
                 Ok(Stat { attr, ttl: self.options.kernel_ttl })

@@ -239,15 +239,56 @@ impl State {
             .collect()
     }
 
-    /// Whether a copy of this file, moved aside, is still there.
-    pub fn has_copy(&self, name: &SecretName, face: Face) -> bool {
-        let is_copy = |draft: &Draft| draft.copy_of.as_ref().is_some_and(|(of, its)| of == name && *its == face);
-        self.drafts.values().any(|draft| is_copy(draft) && matches!(draft.target, Target::Scratch(..)))
+    /// Whether a copy of this file, moved aside by one of `by`, is still there.
+    fn has_way_back(&self, name: &SecretName, face: Face, by: impl Fn(Process) -> bool) -> bool {
+        self.drafts.values().filter(|draft| matches!(draft.target, Target::Scratch(..))).any(|draft| {
+            draft.way_back.as_ref().is_some_and(|(of, its, process)| of == name && *its == face && by(*process))
+        })
+    }
+
+    /// Whether `process` moved this file aside and can still move it back.
+    pub fn can_go_back(&self, name: &SecretName, face: Face, process: Process) -> bool {
+        self.has_way_back(name, face, |by| by == process)
+    }
+
+    /// A save has succeeded: what was moved aside before is a file like any other, and the value is to be seen.
+    pub fn is_saved(&mut self, name: &SecretName) {
+        self.unhide(name);
+        let is_way_back = |draft: &&mut Draft| draft.way_back.as_ref().is_some_and(|(of, ..)| of == name);
+        self.drafts.values_mut().filter(is_way_back).for_each(|draft| draft.way_back = None);
+    }
+
+    /// Takes the names away from all temporary files of a secret whose directory goes.
+    pub fn drop_scratch(&mut self, name: &SecretName) {
+        let place = Place::Secret(name.clone());
+        self.make_nameless(|draft| draft.is_scratch_in(&place));
+    }
+
+    /// Takes the names away from all that was never saved in a directory that goes.
+    pub fn drop_unsaved(&mut self, name: &SecretName) {
+        let place = Place::Secret(name.clone());
+        self.make_nameless(|draft| {
+            let is_its =
+                matches!(&draft.target, Target::Value(secret, Face::Value) | Target::Meta(secret, _) if secret == name);
+            is_its || draft.is_scratch_in(&place)
+        });
+    }
+
+    /// Takes the names away from those drafts: nothing of them is saved any more.
+    pub fn make_nameless(&mut self, which: impl Fn(&Draft) -> bool) {
+        let gone: Vec<_> = self.drafts.iter().filter(|(_, draft)| which(draft)).map(|(id, _)| *id).collect();
+        for id in gone {
+            if let Some(draft) = self.drafts.get_mut(&id) {
+                draft.target = Target::Nameless;
+                draft.dirty = false;
+            }
+            self.drop_if_unused(id);
+        }
     }
 
     /// Whether this file is hidden from everybody.
     pub fn is_hidden(&self, name: &SecretName, face: Face) -> bool {
-        let set_aside = self.set_aside.contains(&(name.clone(), face)) && self.has_copy(name, face);
+        let set_aside = self.set_aside.contains(&(name.clone(), face)) && self.has_way_back(name, face, |_| true);
         set_aside || self.removals.contains_key(name)
     }
 
@@ -273,7 +314,8 @@ impl State {
         self.bounces.insert(key, Bounce { draft: None, shown, until: now + BOUNCE_LIMIT });
     }
 
-    fn drop_late_bounces(&mut self, now: Moment) {
+    /// Threads that did not come back in time are not waited for.
+    pub fn drop_late_bounces(&mut self, now: Moment) {
         let late: Vec<_> =
             self.bounces.iter().filter(|(_, bounce)| bounce.until <= now).map(|(key, _)| key.clone()).collect();
         for key in late {

@@ -69,7 +69,7 @@ pub enum Face {
     Certificate(CertificateFile),
 }
 
-/// What is fixed about the version that an inode of a value stands for.
+/// What is fixed about the version that an inode stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
     /// The version.
@@ -173,9 +173,13 @@ impl Tree {
         ino
     }
 
-    /// From now on and for ever `ino` is this version.
+    /// From now on and for ever `ino` is this version. Of an old version, which it is anyway, the size is noted.
     pub fn bind(&mut self, ino: Ino, bound: Bound) {
         let Some(inode) = self.inodes.get_mut(&ino) else { return };
+        if let Node::OldVersion(..) = &inode.node {
+            inode.bound.get_or_insert(bound);
+            return;
+        }
         let Node::Value(name, face) = &inode.node else { return };
         let (name, face) = (name.clone(), *face);
         if inode.bound.is_none() {

@@ -5,6 +5,7 @@
 //! write; otherwise the last close does (SAVES.md 3).
 
 use crate::secret::{NameError, SecretName};
+use crate::store::{ErrorKind, Wait};
 
 use super::attr::{Attr, Entry, Opened, Stat};
 use super::control::ControlFile;
@@ -74,6 +75,9 @@ impl SecretFs {
             }
             (VALUE, Home::Live(found)) if found.properties.is_managed() => {
                 Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"))
+            }
+            (VALUE, Home::Live(found)) if found.properties.is_disabled() => {
+                Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"))
             }
             (VALUE, _) => Ok(Target::Value(secret.clone(), Face::Value)),
             (META, _) => Ok(Target::Meta(secret.clone(), None)),
@@ -257,11 +261,16 @@ impl SecretFs {
             return Ok(());
         }
         let Some((writers, inodes)) = self.writers_of(id) else { return Ok(()) };
+        let killed = self.processes.was_killed(call.thread);
+        self.with_draft(id, |draft| {
+            draft.abandoned = killed;
+            Ok(())
+        })?;
         if writers.contains(&0) || self.processes.may_write(&writers, &inodes) {
             // Whoever may still write closes later.
             return Ok(());
         }
-        if self.processes.was_killed(call.thread) {
+        if killed {
             return self.drop_changes(id);
         }
         let saved = self.save(id, call.wait);
@@ -291,13 +300,20 @@ impl SecretFs {
     /// fsync(2): saves now, whoever else may write.
     pub fn fsync(&self, call: &Call, handle: u64) -> FsResult<()> {
         match self.draft_of(handle) {
-            Some(id) => self.save(id, call.wait),
+            Some(id) => match self.save(id, call.wait) {
+                // He may try again, but not write over somebody else by closing.
+                Err(FsError::Store(error)) if error.kind == ErrorKind::Superseded => {
+                    self.drop_changes(id)?;
+                    Err(error.into())
+                }
+                verdict => verdict,
+            },
             None => Ok(()),
         }
     }
 
     /// Saves under way are waited for: an end of the mount must not cut them off.
-    pub fn settle(&self, wait: crate::store::Wait) {
+    pub fn settle(&self, wait: Wait) {
         while !wait.remaining(&*self.clock).is_zero() {
             let saving = self.state().drafts.values().any(|draft| draft.saving.try_lock().is_err());
             if !saving {
@@ -327,12 +343,12 @@ impl SecretFs {
         let removed = self.state().handles.remove(&handle);
         let Some(Handle::Draft { id, .. }) = removed else { return Ok(()) };
         let now = self.now();
-        let (last, target) = self.with_draft(id, |draft: &mut Draft| {
+        let (last, abandoned, target) = self.with_draft(id, |draft: &mut Draft| {
             draft.opens = draft.opens.saturating_sub(1);
             draft.closed = (draft.opens == 0).then_some(now);
-            Ok((draft.opens == 0, draft.target.clone()))
+            Ok((draft.opens == 0, draft.abandoned, draft.target.clone()))
         })?;
-        let saved = if last { self.save(id, self.own_wait()) } else { Ok(()) };
+        let saved = if last && !abandoned { self.save(id, self.own_wait()) } else { Ok(()) };
         if let Err(error) = &saved {
             self.failed_unheard("release", &self.target_path(&target), error);
         }

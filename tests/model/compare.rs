@@ -27,9 +27,9 @@ pub fn compare(reference: &Reference, world: &World) -> Result<(), String> {
     let there = (0..NAMES.len()).filter(|n| reference.live(*n).is_some() || reference.newborn.contains_key(n));
     let names = there.map(|n| NAMES[n].to_owned());
     same("secrets/", world.names(P, &["secrets"]).map(set), Ok(set(names)))?;
-    for n in 0..NAMES.len() {
+    for (n, name) in NAMES.iter().enumerate() {
         directory(reference, world, n)?;
-        same("another spelling", world.walk(P, &["secrets", &other_case(NAMES[n])]).err(), Some(libc::ENOENT))?;
+        same("another spelling", world.walk(P, &["secrets", &other_case(name)]).err(), Some(libc::ENOENT))?;
     }
     // A look at the deleted ones sends what waits.
     if reference.removals.is_empty() {

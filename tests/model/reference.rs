@@ -386,7 +386,7 @@ impl Reference {
             Op::RenameOver { p, n, s, to } => self.rename_over(*n, *s, *to, *p)?,
             Op::RenameScratch { p, n, s, to, new } => self.rename_scratch((*n, *s), (*to, *new), *p)?,
             Op::MoveAside { p, n, s } => self.move_aside(*n, *s, *p)?,
-            Op::ToDeleted { p, n } => self.to_deleted(*n, *p),
+            Op::ToDeleted { p, n } => self.move_to_deleted(*n, *p),
             Op::Recover { n, .. } => self.recover(*n)?,
             Op::Purge { n, .. } => self.purge(*n),
             Op::Meta { p, n, patch } => self.meta(*n, *p, patch),
@@ -484,7 +484,7 @@ impl Reference {
         if let Err(errno) = self.home(n, p) {
             return Some(Err(errno));
         }
-        let Some(current) = self.current(n).cloned() else { return None };
+        let current = self.current(n).cloned()?;
         if self.is_hidden(n) {
             return self.own_creations(n, p).is_empty().then_some(Err(libc::ENOENT));
         }
@@ -650,7 +650,7 @@ impl Reference {
         Some(Ok(()))
     }
 
-    fn to_deleted(&mut self, n: usize, p: u32) -> Outcome {
+    fn move_to_deleted(&mut self, n: usize, p: u32) -> Outcome {
         let home = self.home(n, p)?;
         self.send_removals(|_| true);
         match home {

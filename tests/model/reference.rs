@@ -114,10 +114,15 @@ impl Reference {
         self.removals.contains_key(&n) || aside
     }
 
+    /// Whether `p` moved `value` aside: for him it is gone, whatever he still has open.
+    fn has_moved(&self, n: usize, p: u32) -> bool {
+        let moved = self.movers.get(&n).is_some_and(|(by, at)| *by == p && self.now - at < LISTED);
+        moved && self.live(n).is_some() && !self.is_hidden(n)
+    }
+
     /// Whether `value` is hidden from `p`, if only from him.
     fn is_hidden_from(&self, n: usize, p: u32) -> bool {
-        let moved = self.movers.get(&n).is_some_and(|(by, at)| *by == p && self.now - at < LISTED);
-        moved || self.is_hidden(n)
+        self.has_moved(n, p) || self.is_hidden(n)
     }
 
     /// The temporary files of a directory, by their place in [`SCRATCH`].
@@ -181,6 +186,9 @@ impl Reference {
 
     /// A new file that `p` is writing where others see none. More than one cannot be told apart.
     fn own_creations(&self, n: usize, p: u32) -> Vec<usize> {
+        if self.has_moved(n, p) {
+            return Vec::new();
+        }
         let is_it = |draft: &Draft| draft.target == Target::Value(n) && !draft.renamed && draft.writers.contains(&p);
         self.drafts.iter().filter(|(_, draft)| is_it(draft)).map(|(id, _)| *id).collect()
     }

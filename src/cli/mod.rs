@@ -1,7 +1,7 @@
 //! The commands, one file each. Here: which one is meant, what it prints when it fails, and its exit code.
 
 mod mount;
-pub mod serve;
+mod serve;
 mod unmount;
 
 use std::ffi::{OsStr, OsString};

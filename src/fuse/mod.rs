@@ -1,10 +1,12 @@
 //! The kernel side: the only floor that knows FUSE. It translates and does nothing else.
 //!
 //! - [`adapter`]: each request becomes one call of [`crate::fs::SecretFs`], each answer one reply.
+//! - [`inflight`]: lets go of callers who are being killed.
 //! - [`pool`]: threads for what may have to wait; the event loops never do.
 //! - [`notify`]: the one thread that tells the kernel what to drop.
 
 pub mod adapter;
+pub mod inflight;
 pub mod notify;
 pub mod pool;
 
@@ -54,7 +56,7 @@ impl Serving {
         config.mount_options = mount_options(source, fs.options().read_only);
         config.acl = SessionACL::Owner;
         config.n_threads = Some(EVENT_LOOPS);
-        let session = Session::new(Adapter::new(fs, limits, clock), dir, &config)?;
+        let session = Session::new(Adapter::new(fs, limits, clock)?, dir, &config)?;
         // Never dropped: its drop unmounts whatever is at `dir` by then, even when the mount is gone already
         // (fuser 0.18, FUSE.md 1). Whoever mounted here unmounts, by name.
         let session = ManuallyDrop::new(session.spawn()?);

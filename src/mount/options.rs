@@ -160,6 +160,13 @@ impl Settings {
         })
     }
 
+    /// What differs from the defaults, as a `-o` list.
+    pub fn in_short(&self) -> String {
+        let mut all = self.clone();
+        let words: Vec<_> = OPTIONS.iter().filter_map(|entry| entry.changed(&mut all)).collect();
+        words.join(",")
+    }
+
     /// Takes in one word.
     pub fn apply(&mut self, name: &str, value: Option<&str>) -> Result<(), OptionError> {
         match find(name) {
@@ -189,16 +196,28 @@ impl Entry {
 
     /// The default as one would write it; `None` where there is none.
     pub fn default_text(&self) -> Option<String> {
-        let mut all = Settings::default();
+        self.text_of(&mut Settings::default())
+    }
+
+    /// The value in `all` as one would write it; `None` for a flag, and where there is none.
+    fn text_of(&self, all: &mut Settings) -> Option<String> {
         match self.kind {
             Kind::Flag(..) => None,
-            Kind::Duration(field) | Kind::Limit(field) => {
-                Some(humantime::format_duration(*field(&mut all)).to_string())
-            }
-            Kind::Rate(field) => Some(format!("{}/s", field(&mut all))),
-            Kind::Path(field) => field(&mut all).as_deref().map(|path| path.display().to_string()),
-            Kind::Auth(field) => Some(field(&mut all).word().to_owned()),
+            Kind::Duration(field) | Kind::Limit(field) => Some(humantime::format_duration(*field(all)).to_string()),
+            Kind::Rate(field) => Some(format!("{}/s", field(all))),
+            Kind::Path(field) => field(all).as_deref().map(|path| path.display().to_string()),
+            Kind::Auth(field) => Some(field(all).word().to_owned()),
         }
+    }
+
+    /// The entry as a word of `-o`, where `all` differs from the default.
+    fn changed(&self, all: &mut Settings) -> Option<String> {
+        if let Kind::Flag(field, meaning) = self.kind {
+            let differs = *field(all) != *field(&mut Settings::default());
+            return (differs && *field(all) == meaning).then(|| self.name.to_owned());
+        }
+        let text = self.text_of(all).filter(|text| Some(text) != self.default_text().as_ref())?;
+        Some(format!("{}={text}", self.name))
     }
 
     fn apply(&self, all: &mut Settings, value: Option<&str>) -> Result<(), OptionError> {

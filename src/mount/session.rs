@@ -12,14 +12,15 @@ use zeroize::Zeroizing;
 use crate::cache::{CacheOptions, CachedStore};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::processes::ProcFs;
-use crate::fs::{FsOptions, SecretFs};
+use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Limits, Serving};
 use crate::local::{ServeError, ServeOptions, Server};
+use crate::metrics::{Metered, Metrics};
 use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
-use crate::vault::{AuthKind, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
+use crate::vault::{AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
 
-use super::options::{Auth, MountOptions};
+use super::options::{Auth, MountOptions, Settings};
 use super::source::Source;
 use super::stop::{Reason, Stop};
 use super::unmount;
@@ -72,12 +73,15 @@ fn remedy(kind: ErrorKind) -> String {
 pub fn start(source: &Source, dir: &Path, options: &MountOptions) -> Result<Session, MountError> {
     let clock = SystemClock::shared();
     let (client, server) = connect(source, options, &clock)?;
-    check_answers(&client, Wait::at_most(&*clock, options.timeout))?;
+    let about = about(source, client.vault_url(), dir, options);
+    let metrics = Arc::new(Metrics::default());
+    let client = Arc::new(Metered::new(Arc::new(client), metrics.clone(), clock.clone()));
+    check_answers(&*client, Wait::at_most(&*clock, options.timeout))?;
     let cache_options = CacheOptions { ttl: options.ttl, ..CacheOptions::default() };
-    let store = Arc::new(CachedStore::new(Arc::new(client), cache_options, clock.clone()));
+    let store = Arc::new(CachedStore::counting(client, cache_options, clock.clone(), metrics.clone()));
     let announcer = Arc::new(Announcer::default());
-    let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options));
-    let fs = Arc::new(fs);
+    let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
+    let fs = Arc::new(fs.counting(metrics));
     let limits = Limits { read: options.timeout, change: options.write_timeout };
     let serving = Serving::start(fs.clone(), &announcer, dir, &source.to_string(), limits, clock.clone())
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
@@ -117,8 +121,8 @@ fn connect(
             Ok((client(url, Arc::new(StaticToken::new("local".to_owned())), false)?, None))
         }
         Source::Loopback { url } | Source::Azure { url } => {
-            let tokens = azure_tokens(auth_kind(options.auth)?, None, clock.clone())
-                .map_err(|error| MountError::Client(error.to_string()))?;
+            let how = AuthOptions { kind: auth_kind(options.auth)?, ..AuthOptions::default() };
+            let tokens = azure_tokens(how, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
     }
@@ -147,7 +151,7 @@ fn random_token() -> Result<Zeroizing<String>, MountError> {
 }
 
 /// One authenticated answer. A vault that lets this identity in but does not let it list is usable.
-fn check_answers(client: &SecretClient, wait: Wait) -> Result<(), MountError> {
+fn check_answers(client: &dyn SecretStore, wait: Wait) -> Result<(), MountError> {
     match client.list(None, wait) {
         Ok(_) => Ok(()),
         Err(error) if error.kind == ErrorKind::Forbidden => Ok(()),
@@ -155,7 +159,24 @@ fn check_answers(client: &SecretClient, wait: Wait) -> Result<(), MountError> {
     }
 }
 
-fn fs_options(options: &MountOptions) -> FsOptions {
+fn about(source: &Source, vault: &str, dir: &Path, options: &MountOptions) -> About {
+    let auth = match (source, options.auth) {
+        (Source::Local { .. }, _) | (Source::Loopback { .. }, Auth::Auto) => Auth::Local,
+        (_, auth) => auth,
+    };
+    About {
+        source: source.to_string(),
+        vault: vault.to_owned(),
+        directory: dir.display().to_string(),
+        auth: auth.word().to_owned(),
+        options: Settings { mount: options.clone(), foreground: false }.in_short(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        ttl: options.ttl,
+    }
+}
+
+fn fs_options(options: &MountOptions, about: About) -> FsOptions {
     // SAFETY: both calls have no arguments and cannot fail.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     FsOptions {
@@ -166,6 +187,7 @@ fn fs_options(options: &MountOptions) -> FsOptions {
         uid,
         gid,
         write_timeout: options.write_timeout,
+        about,
         ..FsOptions::default()
     }
 }
@@ -210,6 +232,9 @@ impl Session {
         self.ending.store(true, Ordering::Relaxed);
         // A refusal is in the log; there is nothing else to do about it now.
         let _ = self.fs.send_removals(Wait::at_most(&*self.clock, SETTLE_LIMIT));
+        for path in self.fs.left_behind() {
+            tracing::warn!("{path} was written, and never renamed to what it was meant to be: it is lost");
+        }
         match reason {
             Reason::Unmounted => match loops.join() {
                 Ok(Ok(())) => Ok(()),

@@ -103,3 +103,14 @@ fn a_relative_file_becomes_absolute() {
     let expected = std::env::current_dir().unwrap().join("ca.pem");
     assert_eq!(parse("ca_file=ca.pem").unwrap().mount.ca_file, Some(expected));
 }
+
+#[test]
+fn in_short_is_what_differs_and_can_be_read_back() {
+    assert_eq!(Settings::default().in_short(), "");
+    let mut all = Settings::default();
+    all.apply_list("rw,ttl=10min,ro,allow_purge,max_writes=7/s,auth=azcli,ca_file=/a/ca.pem,timeout=15s").unwrap();
+    assert_eq!(all.in_short(), "ro,ttl=10m,max_writes=7/s,allow_purge,auth=azcli,ca_file=/a/ca.pem");
+    let mut again = Settings::default();
+    again.apply_list(&all.in_short()).unwrap();
+    assert_eq!(again, all);
+}

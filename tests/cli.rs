@@ -58,16 +58,43 @@ fn a_bad_option_is_1_and_told_what_to_write() {
     for (words, part) in [
         (&["-o", "tll=3s"][..], "unknown option tll; did you mean ttl?"),
         (&["--tll", "3s"], "unknown option tll; did you mean ttl?"),
-        (&["-o", "allow_other"], "unknown option allow_other; akvfs mount --help lists the options"),
+        (&["-o", "kerberos"], "unknown option kerberos; akvfs mount --help lists the options"),
         (&["-o", "ro,ttl=15"], "write 15s for seconds"),
         (&["--ttl", "15"], "write 15s for seconds"),
         (&["--max-writes=30"], "write 30/s"),
         (&["--auth", "kerberos"], "write one of auto, environment"),
-        (&["-o", "ro=1"], "takes no value"),
+        (&["-o", "ro=1"], "write true or false"),
     ] {
         let line = refused(1, &[&["mount", "local:", "/tmp"], words].concat());
         assert!(line.contains(part), "{words:?}: {line}");
     }
+}
+
+#[test]
+fn what_is_in_force_is_printed_with_its_origin() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("akvfs.toml");
+    std::fs::write(&file, "ttl = \"10s\"\ntimeout = \"7s\"\n").unwrap();
+    let printed = Command::new(env!("CARGO_BIN_EXE_akvfs"))
+        .args(["mount", "--print-config", "-o", "ro", "--config"])
+        .arg(&file)
+        .env("AKVFS_TIMEOUT", "8s")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(printed.status.code(), Some(0));
+    for (option, origin) in [
+        ("ro = true", "# command line".to_owned()),
+        ("ttl = \"10s\"", format!("# {}", file.display())),
+        ("timeout = \"8s\"", "# environment, AKVFS_TIMEOUT".to_owned()),
+        ("write_timeout = \"30s\"", "# default".to_owned()),
+    ] {
+        let line = said.lines().find(|line| line.starts_with(option)).unwrap();
+        assert!(line.ends_with(&origin), "{line}");
+    }
+    std::fs::write(&file, "tll = \"10s\"\n").unwrap();
+    let line = refused(1, &["mount", "--print-config", "--config", file.to_str().unwrap()]);
+    assert!(line.ends_with(": unknown option tll; did you mean ttl?\n"), "{line}");
 }
 
 #[test]
@@ -156,17 +183,39 @@ fn options_page() -> String {
     let ways = Auth::WORDS.map(|(word, _)| format!("`{word}`")).join(", ");
     format!(
         "# Options of a mount\n\n\
-         Every option is a word of `-o` and a long flag of `akvfs mount`; `_` and `-` are the same. They are read in \
-         the order in which they\nstand, lists and flags alike, and of two that differ the last wins.\n\n\
+         Every option is a word of `-o`, a long flag of `akvfs mount`, a variable and a key of the config file. In names `_` \
+         and `-` are the\nsame, but variables have `_` and capitals: `AKVFS_WRITE_TIMEOUT`.\n\n\
          | `-o` | flag | default | |\n|---|---|---|---|\n{rows}\n\
          - DURATION has a unit: `500ms`, `15s`, `5min`, `1h 30min`, `2days`. A bare number is refused.\n\
          - RATE is a number a second: `400/s`.\n\
-         - FILE is a path; one with a comma in it goes into the flag, since commas part the words of `-o`.\n\
-         - WAY is one of {ways}.\n\n\
-         Words of fstab that mean nothing here (`defaults`, `noauto`, `nofail`, `_netdev`, `user`, `x-…` and their \
-         like) are accepted and\nchange nothing; `nodev`, `nosuid` and `noexec` always hold. Any other word is an \
-         error that names the nearest option.\n\n\
-         Secrets are never accepted as options, since every user of a machine can see a command line: `token=`, \
-         `password=`,\n`client_secret=` and their like are refused by name.\n"
+         - SIZE has a unit: `B`, `kB`, `KiB`, `MiB`, `GiB`.\n\
+         - NUMBER is a user's or a group's; mount(8) turns a name into it, akvfs alone does not.\n\
+         - OCTAL is permissions as chmod(1) has them: `0640`.\n\
+         - FILE is a path. One with a comma stands between double quotes in `-o`: `ca_file=\"/etc/a,b.pem\"`.\n\
+         - WAY is one of {ways}.\n\
+         - An option without a value is on when it is named, and takes `=true` and `=false`.\n\n\
+         ## Which one wins\n\n\
+         The command line wins over the environment, the environment over the config file, the file over the default. On \
+         the command line lists\nand flags count in the order in which they stand; of two that differ the last wins.\n\n    \
+         akvfs mount --print-config contoso /mnt -o ro,config=/etc/akvfs.toml\n\n\
+         mounts nothing and prints what would be in force and where each comes from. What it prints is a config file itself:\n\n    \
+         ro = true                        # command line\n    \
+         ttl = \"10s\"                      # /etc/akvfs.toml\n    \
+         write_timeout = \"30s\"            # default\n\n\
+         The config file is TOML, one option a line. Permissions are text (`file_mode = \"0640\"`), numbers of users are \
+         numbers. It must\nbelong to root or to who mounts, and nobody else may be able to write to it: it decides who can \
+         read secrets.\n\n\
+         ## Who can read\n\n\
+         Without `allow_other` only the user who mounts gets in, root not excepted. With it, others get as far as `uid`, `gid`, \
+         `umask`,\n`file_mode` and `dir_mode` let them; the kernel checks that (`default_permissions` always holds). `umask` \
+         counts from 0666 for files\nand 0777 for directories. A user other than root may say `allow_other` only where \
+         `/etc/fuse.conf` says `user_allow_other`.\n\n\
+         ## Other words\n\n\
+         Words of fstab that mean nothing here (`defaults`, `noauto`, `nofail`, `_netdev`, `user`, `x-…` and their like) are \
+         accepted and\nchange nothing; `nodev`, `nosuid` and `noexec` always hold. `remount` is refused: options hold until the \
+         vault is unmounted. Any other\nword is an error that names the nearest option, but for `mount -s`, which lets it \
+         through.\n\n\
+         Secrets are never accepted as options, since every user of a machine can see a command line: `token=`, `password=`,\n\
+         `client_secret=` and their like are refused by name.\n"
     )
 }

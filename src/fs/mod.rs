@@ -20,6 +20,7 @@ mod document;
 mod list;
 mod lookup;
 mod open;
+mod refresh;
 mod remove;
 mod rename;
 mod save;
@@ -89,6 +90,10 @@ pub struct FsOptions {
     pub uid: u32,
     /// Group of all files.
     pub gid: u32,
+    /// Permissions of files.
+    pub file_mode: u16,
+    /// Permissions of directories.
+    pub dir_mode: u16,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
     /// How long a change that nobody waits for (a release, a delayed removal) may take.
@@ -104,6 +109,8 @@ impl Default for FsOptions {
             delete_delay: Duration::from_secs(1),
             uid: 0,
             gid: 0,
+            file_mode: 0o600,
+            dir_mode: 0o700,
             kernel_ttl: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
         }

@@ -72,7 +72,8 @@ pub struct Tree {
 
 /// The fixed directories' numbers.
 pub const ROOT: Ino = 1;
-const SECRETS: Ino = 2;
+/// See [`ROOT`].
+pub(super) const SECRETS: Ino = 2;
 const DELETED: Ino = 3;
 
 impl Default for Tree {
@@ -178,6 +179,11 @@ impl Tree {
             | Node::Current(_)
             | Node::Meta(_, None) => None,
         }
+    }
+
+    /// Everything in the table.
+    pub fn known(&self) -> Vec<(Ino, Node)> {
+        self.inodes.iter().map(|(ino, inode)| (*ino, inode.node.clone())).collect()
     }
 
     /// Whether the kernel knows `ino`.

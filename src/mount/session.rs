@@ -1,10 +1,9 @@
 //! The wiring: the only place that knows all the floors.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -14,15 +13,17 @@ use crate::clock::{Clock, SystemClock};
 use crate::fs::processes::ProcFs;
 use crate::fs::{FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
-use crate::fuse::{Limits, Serving};
+use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, ServeOptions, Server};
 use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
 use crate::vault::{AuthKind, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
 
-use super::options::{Auth, MountOptions};
-use super::source::Source;
-use super::stop::{Reason, Stop};
-use super::unmount;
+use super::options::{Auth, MountOptions, Settings};
+use super::point::Place;
+use super::source::{Source, Vault};
+use super::stop::{Event, Reason, Stop};
+use super::supervisor::{self, Watchdog};
+use super::{process, unmount};
 
 /// How often it is looked whether an unlinked value's delay is over.
 const REMOVAL_TICK: Duration = Duration::from_millis(100);
@@ -34,7 +35,9 @@ pub struct Session {
     fs: Arc<SecretFs>,
     serving: Serving,
     clock: Arc<dyn Clock>,
-    dir: PathBuf,
+    place: Place,
+    /// For the service manager.
+    status: String,
     /// Ends the thread that sends delayed removals.
     ending: Arc<AtomicBool>,
     /// The embedded vault. It ends last.
@@ -68,27 +71,42 @@ fn remedy(kind: ErrorKind) -> String {
     }
 }
 
-/// Mounts `source` at `dir`; returns when the vault has given its first answer and the kernel its first request.
-pub fn start(source: &Source, dir: &Path, options: &MountOptions) -> Result<Session, MountError> {
+/// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
+pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Session, MountError> {
+    let options = &settings.mount;
     let clock = SystemClock::shared();
-    let (client, server) = connect(source, options, &clock)?;
-    check_answers(&client, Wait::at_most(&*clock, options.timeout))?;
-    let cache_options = CacheOptions { ttl: options.ttl, ..CacheOptions::default() };
-    let store = Arc::new(CachedStore::new(Arc::new(client), cache_options, clock.clone()));
+    let (client, server) = connect(&source.vault, options, &clock)?;
+    if !options.lazy_auth {
+        check_answers(&client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
+    }
+    let store = Arc::new(CachedStore::new(Arc::new(client), cache_options(options), clock.clone()));
     let announcer = Arc::new(Announcer::default());
     let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options));
     let fs = Arc::new(fs);
     let limits = Limits { read: options.timeout, change: options.write_timeout };
-    let serving = Serving::start(fs.clone(), &announcer, dir, &source.to_string(), limits, clock.clone())
+    let shown = Shown { source: &source.text, to_others: options.allow_other };
+    let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     let ending = Arc::new(AtomicBool::new(false));
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(|error| MountError::Kernel(error.to_string()))?;
-    tracing::info!("mounted {source} at {}", dir.display());
-    Ok(Session { fs, serving, clock, dir: dir.to_owned(), ending, _server: server })
+    tracing::info!("mounted {source}");
+    let status = format!("{source} is mounted");
+    Ok(Session { fs, serving, clock, place: place.clone(), status, ending, _server: server })
+}
+
+fn device(place: &Place) -> Result<Device<'_>, MountError> {
+    match place {
+        Place::Directory(dir) => Ok(Device::MountOn(dir)),
+        Place::Descriptor(number) => {
+            // SAFETY: the descriptor was opened for us before this program began, and this is the only use of it.
+            let taken = unsafe { process::take_descriptor(*number) };
+            taken.map(Device::Mounted).map_err(|error| MountError::Kernel(error.to_string()))
+        }
+    }
 }
 
 fn connect(
-    source: &Source,
+    vault: &Vault,
     options: &MountOptions,
     clock: &Arc<dyn Clock>,
 ) -> Result<(SecretClient, Option<Server>), MountError> {
@@ -104,20 +122,20 @@ fn connect(
         let client = SecretClient::new(url, tokens, options, clock.clone());
         client.map_err(|error| MountError::Client(error.to_string()))
     };
-    match source {
-        Source::Local { path } => {
+    match vault {
+        Vault::Local { path } => {
             let token = random_token()?;
             let tokens = Arc::new(StaticToken::new(token.to_string()));
             let serve = ServeOptions { store: path.clone(), token: Some(token), ..ServeOptions::default() };
             let server = Server::start(serve, clock.clone())?;
             Ok((client(server.url(), tokens, false)?, Some(server)))
         }
-        Source::Loopback { url } if matches!(options.auth, Auth::Auto | Auth::Local) => {
+        Vault::Loopback { url } if matches!(options.auth, Auth::Auto | Auth::Local) => {
             // A token of the user's own identity is nothing for a vault that anybody on this machine may run.
             Ok((client(url, Arc::new(StaticToken::new("local".to_owned())), false)?, None))
         }
-        Source::Loopback { url } | Source::Azure { url } => {
-            let tokens = azure_tokens(auth_kind(options.auth)?, None, clock.clone())
+        Vault::Loopback { url } | Vault::Azure { url } => {
+            let tokens = azure_tokens(auth_kind(options.auth)?, options.client_id.clone(), clock.clone())
                 .map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
@@ -155,6 +173,15 @@ fn check_answers(client: &SecretClient, wait: Wait) -> Result<(), MountError> {
     }
 }
 
+fn cache_options(options: &MountOptions) -> CacheOptions {
+    CacheOptions {
+        ttl: options.ttl,
+        negative_ttl: options.negative_ttl,
+        bytes: options.cache_size,
+        ..CacheOptions::default()
+    }
+}
+
 fn fs_options(options: &MountOptions) -> FsOptions {
     // SAFETY: both calls have no arguments and cannot fail.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
@@ -163,10 +190,12 @@ fn fs_options(options: &MountOptions) -> FsOptions {
         allow_purge: options.allow_purge,
         purge_after: options.purge_after,
         delete_delay: options.delete_delay,
-        uid,
-        gid,
+        uid: options.uid.unwrap_or(uid),
+        gid: options.gid.unwrap_or(gid),
+        file_mode: options.mode_of_files(),
+        dir_mode: options.mode_of_directories(),
+        kernel_ttl: options.kernel_ttl,
         write_timeout: options.write_timeout,
-        ..FsOptions::default()
     }
 }
 
@@ -195,21 +224,19 @@ fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBoo
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        let unmounted = stop.clone();
-        let serving = self.serving;
-        let join = move || {
-            let ended = serving.join();
-            unmounted.request(Reason::Unmounted);
-            ended
-        };
-        let loops = thread::Builder::new()
-            .name("akvfs-session".into())
-            .spawn(join)
-            .map_err(|error| MountError::Kernel(error.to_string()))?;
-        let reason = stop.wait();
-        self.ending.store(true, Ordering::Relaxed);
+        let Self { fs, serving, clock, place, status, ending, _server } = self;
+        let loops = join_in_background(serving, stop.clone())?;
+        let watchdog = Watchdog::start(answers(&place), clock.clone());
+        let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
+        supervisor::ready(&status);
+        let reason = carry(&fs, stop);
+        supervisor::stopping();
+        drop(watchdog);
+        ending.store(true, Ordering::Relaxed);
+        // One limit for all that is left to do.
+        let wait = Wait::at_most(&*clock, SETTLE_LIMIT);
         // A refusal is in the log; there is nothing else to do about it now.
-        let _ = self.fs.send_removals(Wait::at_most(&*self.clock, SETTLE_LIMIT));
+        let _ = fs.send_removals(wait);
         match reason {
             Reason::Unmounted => match loops.join() {
                 Ok(Ok(())) => Ok(()),
@@ -217,10 +244,51 @@ impl Session {
                 Err(_) => Err(MountError::Kernel("the mount broke inside".to_owned())),
             },
             Reason::Asked => {
-                let detached = unmount::detach(&self.dir).map_err(|error| MountError::Kernel(error.to_string()));
-                self.fs.settle(Wait::at_most(&*self.clock, SETTLE_LIMIT));
+                let detached = detach(&place);
+                fs.settle(wait);
                 detached
             }
         }
+    }
+}
+
+fn join_in_background(serving: Serving, stop: Stop) -> Result<JoinHandle<io::Result<()>>, MountError> {
+    let join = move || {
+        let ended = serving.join();
+        stop.request(Reason::Unmounted);
+        ended
+    };
+    let spawned = thread::Builder::new().name("akvfs-session".into()).spawn(join);
+    spawned.map_err(|error| MountError::Kernel(error.to_string()))
+}
+
+/// Does what is asked for, until it is the end.
+fn carry(fs: &SecretFs, stop: &Stop) -> Reason {
+    loop {
+        match stop.next() {
+            Event::Refresh => supervisor::reloading(|| {
+                tracing::info!("looking again at everything");
+                fs.refresh();
+            }),
+            Event::End(reason) => return reason,
+        }
+    }
+}
+
+/// Whether the mount answers: asked through the kernel, as everybody else does.
+fn answers(place: &Place) -> impl Fn() -> bool + Send + 'static {
+    let place = place.clone();
+    move || match &place {
+        Place::Directory(dir) => process::file_system_answers(dir),
+        // Where it is mounted, only who mounted it knows.
+        Place::Descriptor(_) => true,
+    }
+}
+
+fn detach(place: &Place) -> Result<(), MountError> {
+    match place {
+        Place::Directory(dir) => unmount::detach(dir).map_err(|error| MountError::Kernel(error.to_string())),
+        // Who mounted it unmounts it; the kernel ends the connection with this process.
+        Place::Descriptor(_) => Ok(()),
     }
 }

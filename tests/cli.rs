@@ -193,7 +193,7 @@ fn options_page() -> String {
          - OCTAL is permissions as chmod(1) has them: `0640`.\n\
          - FILE is a path. One with a comma stands between double quotes in `-o`: `ca_file=\"/etc/a,b.pem\"`.\n\
          - WAY is one of {ways}.\n\
-         - An option without a value is on when it is named, and takes `=true` and `=false`.\n\n\
+         - An option that shows no `=` here is on when it is named; `=false` switches it off.\n\n\
          ## Which one wins\n\n\
          The command line wins over the environment, the environment over the config file, the file over the default. On \
          the command line lists\nand flags count in the order in which they stand; of two that differ the last wins.\n\n    \

@@ -179,3 +179,20 @@ eventually sh -c "! pidof akvfs"
     assert!(wrote.contains("fuse.akvfs\nCapEff:\t0000000000000000\nvaluevalue"), "{wrote}");
     assert!(wrote.contains("-o allow_other,default_permissions") && wrote.contains("Permission denied"), "{wrote}");
 }
+
+#[test]
+fn the_end_of_a_terminal_is_the_end_of_what_runs_in_its_foreground() {
+    let script = r#"
+install_akvfs
+command -v script >/dev/null || { echo SKIPPED; exit; }
+script --quiet --command "akvfs mount -f local: $1/mnt" /dev/null >/dev/null 2>&1 &
+terminal=$!
+eventually findmnt mnt
+kill -9 $terminal
+eventually sh -c "! findmnt mnt"
+eventually sh -c "! pidof akvfs"
+"#;
+    if run(script).is_some_and(|wrote| wrote == "SKIPPED\n") {
+        eprintln!("SKIPPED: script is missing (apt-get install bsdutils)");
+    }
+}

@@ -8,3 +8,4 @@
 
 mod helper;
 mod support;
+mod users;

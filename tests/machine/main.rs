@@ -8,4 +8,5 @@
 
 mod helper;
 mod support;
+mod units;
 mod users;

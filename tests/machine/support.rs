@@ -52,6 +52,7 @@ pub fn run(script: &str) -> Option<String> {
         .arg("script")
         .arg(place.path())
         .env("AKVFS", env!("CARGO_BIN_EXE_akvfs"))
+        .env("HERE", env!("CARGO_MANIFEST_DIR"))
         .env_remove("AKVFS_LOG")
         .stdin(Stdio::null())
         .output();

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -30,7 +31,7 @@ fn told(words: &[&str]) -> String {
 #[test]
 fn help_and_version_are_no_failure() {
     let help = told(&["--help"]);
-    for command in ["mount", "unmount", "serve"] {
+    for command in ["mount", "unmount", "serve", "completions", "man"] {
         assert!(help.contains(command), "{help}");
     }
     assert!(told(&["mount", "--help"]).contains("--write-timeout <DURATION>"));
@@ -158,6 +159,47 @@ fn a_bad_log_filter_is_1() {
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("AKVFS_LOG=akvfs=loud"));
+}
+
+#[test]
+fn the_manual_pages_name_every_option_and_man_reads_them() {
+    for (page, title) in [("akvfs", ".TH akvfs 1"), ("mount.akvfs", ".TH mount.akvfs 8")] {
+        let text = told(&["man", page]);
+        assert!(text.contains(title), "{page}");
+        for entry in OPTIONS {
+            let word = if page == "akvfs" { entry.flag() } else { entry.name.to_owned() };
+            assert!(text.replace("\\-", "-").contains(&word), "{page}: {word}");
+        }
+        check_with("man", &["--warnings", "-l", "-"], &text);
+    }
+    assert_eq!(told(&["man"]), told(&["man", "akvfs"]));
+    assert!(refused(1, &["man", "mount"]).contains("akvfs, mount.akvfs"));
+}
+
+#[test]
+fn completions_complete() {
+    for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        check_with(shell, &[check, "/dev/stdin"], &told(&["completions", shell]));
+    }
+    let ask = "COMP_WORDS=(akvfs mount --write); COMP_CWORD=2; _akvfs akvfs --write mount; echo \"${COMPREPLY[*]}\"";
+    let found = check_with("bash", &["/dev/stdin"], &format!("{}\n{ask}\n", told(&["completions", "bash"])));
+    assert_eq!(found.as_deref().map(str::trim), Some("--write-timeout"));
+    assert!(refused(1, &["completions", "sh"]).contains("bash"));
+}
+
+/// Gives `text` to a program, which must have nothing to say against it; what it wrote. `None`, and a loud word, where the
+/// program is missing.
+fn check_with(program: &str, words: &[&str], text: &str) -> Option<String> {
+    let mut input = tempfile::NamedTempFile::new().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    let ran = Command::new(program).args(words).stdin(input.reopen().unwrap()).output();
+    let Ok(output) = ran else {
+        eprintln!("SKIPPED: {program} is missing (apt-get install {program})");
+        return None;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{program}: {said}");
+    Some(String::from_utf8(output.stdout).unwrap())
 }
 
 /// `docs/options.md` is written from the list: `AKVFS_WRITE_DOCS=1 cargo test --test cli options` does it.

@@ -1,7 +1,9 @@
 //! The commands, one file each. Here: which one is meant, what it prints when it fails, and its exit code.
 
 mod helper;
+mod manual;
 mod mount;
+mod pages;
 pub mod serve;
 mod unmount;
 
@@ -38,6 +40,10 @@ enum Command {
     Unmount(unmount::UnmountArgs),
     /// Run a local vault that speaks Key Vault's secrets API, for development and tests
     Serve(serve::ServeArgs),
+    /// Print a shell's completions
+    Completions(pages::CompletionsArgs),
+    /// Print a manual page
+    Man(pages::ManArgs),
 }
 
 /// Why a command failed: what to print and the exit code.
@@ -73,6 +79,8 @@ impl Command {
         match self {
             Self::Mount(args) => mount::run(args),
             Self::Unmount(args) => unmount::run(&args),
+            Self::Completions(args) => pages::completions(&args),
+            Self::Man(args) => pages::man(&args),
             Self::Serve(args) => serve::run(args).map_err(|error| Failure { code: SYSTEM, line: error.to_string() }),
         }
     }

@@ -37,13 +37,13 @@ END
 mount -T fstab mnt
 mount -T fstab -a
 mount -T fstab -a
-grep -c fuse.akvfs /proc/self/mountinfo
+grep -c "$1/mnt .* fuse.akvfs" /proc/self/mountinfo
 stat -c %a mnt
 umount mnt
 sed -i s/noauto,// fstab
 mount -T fstab -a
 mount -T fstab -a
-grep -c fuse.akvfs /proc/self/mountinfo
+grep -c "$1/mnt .* fuse.akvfs" /proc/self/mountinfo
 mkdir mnt/secrets/a
 printf %s value | tee mnt/secrets/a/value
 "#;

@@ -7,6 +7,7 @@
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
 mod helper;
+mod package;
 mod support;
 mod units;
 mod users;

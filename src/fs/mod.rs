@@ -94,6 +94,10 @@ pub struct FsOptions {
     pub file_mode: u16,
     /// Permissions of directories.
     pub dir_mode: u16,
+    /// Saving the bytes that are there already makes a new version too.
+    pub always_set: bool,
+    /// How long a value is good for from when it is saved; without it a new version has no date.
+    pub expires_in: Option<Duration>,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
     /// How long a change that nobody waits for (a release, a delayed removal) may take.
@@ -111,6 +115,8 @@ impl Default for FsOptions {
             gid: 0,
             file_mode: 0o600,
             dir_mode: 0o700,
+            always_set: false,
+            expires_in: None,
             kernel_ttl: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
         }

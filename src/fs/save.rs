@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::secret::{KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version};
+use crate::secret::{KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp, Version};
 use crate::store::{ErrorKind, StoreError, Wait};
 
 use super::draft::Target;
@@ -54,15 +54,22 @@ impl SecretFs {
             FsError::refused(libc::EILSEQ, "a value is text: these bytes are not UTF-8")
         })?;
         let value = SecretValue::new(text);
-        let attributes = match self.before_saving(secret, wait)? {
-            Before::Same(kept) if kept.value == value => return Ok(()),
+        let mut attributes = match self.before_saving(secret, wait)? {
+            Before::Same(kept) if kept.value == value && !self.options.always_set => return Ok(()),
             Before::Same(kept) => carried_over(&kept.properties),
             Before::Unreadable(properties) => carried_over(&properties),
             Before::New(attributes) => attributes,
         };
+        attributes.expires_on = attributes.expires_on.or_else(|| self.expiry());
         self.store.set(secret, &value, &attributes, wait)?;
         self.publish(secret);
         Ok(())
+    }
+
+    /// When what is saved now expires.
+    fn expiry(&self) -> Option<Timestamp> {
+        let lifetime = self.options.expires_in?;
+        Some(Timestamp(self.seconds().saturating_add_unsigned(lifetime.as_secs())))
     }
 
     /// What the vault holds before a save. Asked anew: neither "these bytes are there already" nor the tags to carry over

@@ -78,6 +78,10 @@ pub struct MountOptions {
     pub max_requests: u32,
     /// Changes a second.
     pub max_writes: u32,
+    /// Saving the bytes that are there already makes a new version too.
+    pub always_set: bool,
+    /// How long a value is good for from when it is saved; without it a new version has no date.
+    pub expires_in: Option<Duration>,
     /// How to sign in.
     pub auth: Auth,
     /// Which of several managed or workload identities.
@@ -121,6 +125,8 @@ impl Default for MountOptions {
             write_timeout: Duration::from_secs(30),
             max_requests: 400,
             max_writes: 30,
+            always_set: false,
+            expires_in: None,
             auth: Auth::Auto,
             client_id: None,
             ca_file: None,
@@ -189,6 +195,8 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "kernel_ttl", kind: Kind::Duration(|all| &mut all.mount.kernel_ttl), help: "The longest time the kernel keeps names and attributes" },
     Entry { name: "negative_ttl", kind: Kind::Duration(|all| &mut all.mount.negative_ttl), help: "How long a name that the vault did not have is taken to be missing" },
     Entry { name: "delete_delay", kind: Kind::Duration(|all| &mut all.mount.delete_delay), help: "How long an unlinked value waits for a new file of its name before the delete is sent" },
+    Entry { name: "always_set", kind: Kind::Flag(|all| &mut all.mount.always_set), help: "Saving the bytes that are there already makes a new version too" },
+    Entry { name: "expires_in", kind: Kind::Lifetime(|all| &mut all.mount.expires_in), help: "How long a value is good for from when it is saved: each save gets an expires_on" },
     Entry { name: "allow_purge", kind: Kind::Flag(|all| &mut all.mount.allow_purge), help: "Removing from deleted/ destroys a secret for good" },
     Entry { name: "purge_after", kind: Kind::Duration(|all| &mut all.mount.purge_after), help: "How long a secret must have been deleted before it can be purged" },
     Entry { name: "auth", kind: Kind::Auth(|all| &mut all.mount.auth), help: "How to sign in" },

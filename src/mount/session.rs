@@ -194,6 +194,8 @@ fn fs_options(options: &MountOptions) -> FsOptions {
         gid: options.gid.unwrap_or(gid),
         file_mode: options.mode_of_files(),
         dir_mode: options.mode_of_directories(),
+        always_set: options.always_set,
+        expires_in: options.expires_in,
         kernel_ttl: options.kernel_ttl,
         write_timeout: options.write_timeout,
     }

@@ -103,6 +103,31 @@ findmnt --noheadings --output FSTYPE mnt
 }
 
 #[test]
+fn a_save_can_always_be_a_version_and_have_a_date() {
+    let script = r#"
+install_akvfs
+save() { printf %s same | tee mnt/secrets/a/value >/dev/null; }
+count() { ls mnt/secrets/a/versions | grep -cx '[0-9a-f]*'; }
+mount -t akvfs local: mnt
+mkdir mnt/secrets/a
+save
+save
+count
+grep -c expires_on mnt/secrets/a/.meta.json || true
+umount mnt
+mount -t akvfs local: mnt -o always_set,expires_in=2days
+mkdir mnt/secrets/a
+save
+save
+count
+expires=$(sed -n 's/.*"expires_on": "\(.*\)".*/\1/p' mnt/secrets/a/.meta.json)
+echo $((($(date -d "$expires" +%s) - $(date +%s) + 3600) / 86400))
+"#;
+    let Some(wrote) = run(script) else { return };
+    assert_eq!(wrote, "1\n0\n2\n2\n");
+}
+
+#[test]
 fn a_remount_is_refused_with_a_reason() {
     let script = r#"
 install_akvfs

@@ -21,6 +21,8 @@ pub enum Kind {
     Duration(Field<Duration>),
     /// A duration above zero: a limit of zero could never be met.
     Limit(Field<Duration>),
+    /// A duration above zero that may be missing.
+    Lifetime(Field<Option<Duration>>),
     /// A number a second.
     Rate(Field<u32>),
     /// A number of bytes.
@@ -71,7 +73,7 @@ impl Entry {
     pub fn placeholder(&self) -> Option<&'static str> {
         match self.kind {
             Kind::Flag(_) | Kind::Opposite(_) => None,
-            Kind::Duration(_) | Kind::Limit(_) => Some("DURATION"),
+            Kind::Duration(_) | Kind::Limit(_) | Kind::Lifetime(_) => Some("DURATION"),
             Kind::Rate(_) => Some("RATE"),
             Kind::Size(_) => Some("SIZE"),
             Kind::Id(_) => Some("NUMBER"),
@@ -93,6 +95,7 @@ impl Entry {
             Kind::Flag(field) => Some(field(all).to_string()),
             Kind::Opposite(name) => find(name).and_then(|entry| entry.text(all)),
             Kind::Duration(field) | Kind::Limit(field) => Some(humantime::format_duration(*field(all)).to_string()),
+            Kind::Lifetime(field) => field(all).map(|time| humantime::format_duration(time).to_string()),
             Kind::Rate(field) => Some(format!("{}/s", field(all))),
             Kind::Size(field) => Some(format_size(*field(all))),
             Kind::Id(field) => field(all).map(|id| id.to_string()),
@@ -121,6 +124,7 @@ impl Entry {
             }
             Kind::Duration(field) => *field(all) = parse_duration(value)?,
             Kind::Limit(field) => *field(all) = parse_limit(value)?,
+            Kind::Lifetime(field) => *field(all) = Some(parse_limit(value)?),
             Kind::Rate(field) => *field(all) = parse_rate(value)?,
             Kind::Size(field) => *field(all) = parse_size(value)?,
             Kind::Id(field) => *field(all) = Some(parse_id(value)?),

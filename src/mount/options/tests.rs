@@ -16,7 +16,7 @@ fn every_option_is_read() {
         "ro,allow_purge,purge_after=2h,delete_delay=3s,ttl=1min,timeout=5s,write_timeout=6s,max_requests=10/s,\
          max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
          kernel_ttl=7s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
-         default_permissions,mount_timeout=9s,config=/etc/akvfs.toml",
+         default_permissions,always_set,expires_in=90days,mount_timeout=9s,config=/etc/akvfs.toml",
     )
     .unwrap();
     let expected = MountOptions {
@@ -30,6 +30,8 @@ fn every_option_is_read() {
         max_requests: 10,
         max_writes: 2,
         auth: Auth::AzCli,
+        always_set: true,
+        expires_in: Some(Duration::from_secs(90 * 86_400)),
         client_id: Some("abc".to_owned()),
         ca_file: Some("/etc/ca.pem".into()),
         lazy_auth: true,

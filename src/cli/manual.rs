@@ -188,7 +188,11 @@ fn environment(page: &mut Roff) {
         "Each option of a mount, in capitals: AKVFS_TTL=10s, AKVFS_RO=true. The command line wins over it, and it wins over \
          the config file.",
     );
-    item(page, [bold("AKVFS_LOG"), roman("")], "What is logged in the foreground: error, warn, info, debug, trace.");
+    item(
+        page,
+        [bold("AKVFS_LOG"), roman("")],
+        "What is logged, to the standard error in the foreground, to syslog in the background: error, warn, info, debug, trace.",
+    );
     item(
         page,
         [bold("AZURE_TENANT_ID, AZURE_CLIENT_ID, AZURE_CLIENT_SECRET"), roman("")],

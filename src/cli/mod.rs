@@ -1,6 +1,7 @@
 //! The commands, one file each. Here: which one is meant, what it prints when it fails, and its exit code.
 
 mod helper;
+mod log;
 mod manual;
 mod mount;
 mod pages;

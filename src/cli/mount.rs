@@ -1,16 +1,11 @@
 //! `akvfs mount SOURCE DIR`: flags and `-o` become one [`Settings`], then a daemon carries the mount.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
 
-use super::{FAILED, Failure, USAGE};
+use super::{FAILED, Failure, USAGE, log};
 use crate::mount::daemon::{self, DaemonError, Job};
 use crate::mount::options::layers::Configured;
 use crate::mount::options::words::{Word, parse_list};
@@ -22,9 +17,6 @@ use crate::mount::unmount;
 
 /// The flag, and its name among the arguments.
 const PRINT_CONFIG: &str = "print-config";
-/// What is logged in the foreground unless `AKVFS_LOG` says otherwise.
-const LOGGED: &str = "akvfs=info";
-
 /// The arguments. The flags are not derived: they come from the one list.
 #[derive(Debug)]
 pub(super) struct MountArgs {
@@ -60,9 +52,7 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
         code: FAILED,
         line: format!("cannot mount {source} at {}: {reason}", dir.display()),
     };
-    if settings.foreground {
-        log_to_stderr()?;
-    }
+    if settings.foreground { log::to_stderr() } else { log::to_syslog() }?;
     let place = point::prepare(dir).map_err(failed)?;
     point::check_others(&settings.mount, &place).map_err(failed)?;
     let job = job(source.clone(), &place, settings);
@@ -82,7 +72,10 @@ fn job(source: Source, place: &Place, settings: &Settings) -> Job<Session> {
     let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
     Job {
         start: Box::new(move || session::start(&source, &start_at, &settings).map_err(|error| error.to_string())),
-        serve: Box::new(|session, stop| session.wait(stop).map_err(|error| error.to_string())),
+        serve: Box::new(|session, stop| {
+            let ended = session.wait(stop).map_err(|error| error.to_string());
+            ended.inspect_err(|reason| tracing::error!("the mount ended badly: {reason}"))
+        }),
         abandon: Arc::new(move || {
             if let Place::Directory(dir) = &abandoned {
                 // Whoever abandons a mount is about to exit and can do no more about it than try.
@@ -90,23 +83,6 @@ fn job(source: Source, place: &Place, settings: &Settings) -> Job<Session> {
             }
         }),
     }
-}
-
-/// Our own events and nobody else's: what a library logs of a request may hold a token.
-fn log_to_stderr() -> Result<(), Failure> {
-    let wanted = std::env::var("AKVFS_LOG").unwrap_or_else(|_| LOGGED.to_owned());
-    let filter = EnvFilter::try_new(&wanted).map_err(|error| Failure {
-        code: USAGE,
-        line: format!("AKVFS_LOG={wanted}: {error}; write for example debug"),
-    })?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let ours = filter_fn(|event| is_ours(event.target()));
-    tracing_subscriber::registry().with(lines.with_filter(ours)).with(filter).init();
-    Ok(())
-}
-
-fn is_ours(target: &str) -> bool {
-    target == "akvfs" || target.starts_with("akvfs::")
 }
 
 impl Args for MountArgs {
@@ -240,11 +216,5 @@ mod tests {
         }
         assert!(help.contains("[default: 400/s]") && help.contains("[default: 1h]"));
         assert_eq!(settings("").mount.purge_after, Duration::from_secs(3600));
-    }
-
-    #[test]
-    fn only_our_own_events_are_logged() {
-        assert!(is_ours("akvfs") && is_ours("akvfs::vault::http"));
-        assert!(!is_ours("hyper::proto") && !is_ours("akvfsx") && !is_ours("reqwest::connect"));
     }
 }

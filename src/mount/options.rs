@@ -211,7 +211,7 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "allow_other", kind: Kind::Flag(|all| &mut all.mount.allow_other), help: "Let other users in, as far as owner, group and permissions allow" },
     Entry { name: "default_permissions", kind: Kind::Flag(|all| &mut all.mount.default_permissions), help: "The kernel checks owner, group and permissions; always so" },
     Entry { name: "config", kind: Kind::Path(|all| &mut all.config), help: "A TOML file with options; the environment and the command line win over it" },
-    Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error" },
+    Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error, not to syslog" },
 ];
 
 impl Settings {

@@ -1,6 +1,7 @@
 //! DIR before a mount: there, a directory, free; a mount that died there is cleaned up. And the device that every
 //! mount needs.
 
+use std::fmt;
 use std::fs::OpenOptions;
 use std::io;
 use std::os::fd::RawFd;
@@ -25,6 +26,15 @@ pub enum Place {
     Directory(PathBuf),
     /// Mounted already by who started us; this descriptor is the device.
     Descriptor(RawFd),
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(dir) => dir.display().fmt(out),
+            Self::Descriptor(number) => write!(out, "{DESCRIPTOR}{number}"),
+        }
+    }
 }
 
 /// Makes `dir` ready to be mounted on, which includes the device that every mount needs. The error is a reason and a

@@ -89,7 +89,7 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     let ending = Arc::new(AtomicBool::new(false));
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(|error| MountError::Kernel(error.to_string()))?;
-    tracing::info!("mounted {source}");
+    tracing::info!("akvfs {} has mounted {source} at {place}", env!("CARGO_PKG_VERSION"));
     let status = format!("{source} is mounted");
     Ok(Session { fs, serving, clock, place: place.clone(), status, ending, _server: server })
 }
@@ -232,6 +232,7 @@ impl Session {
         let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
         supervisor::ready(&status);
         let reason = carry(&fs, stop);
+        tracing::info!("the mount ends: {reason}");
         supervisor::stopping();
         drop(watchdog);
         ending.store(true, Ordering::Relaxed);

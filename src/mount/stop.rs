@@ -1,6 +1,7 @@
 //! What a mount is asked for while it runs: to look again, or to end, and why. Whoever wants it says so here; the
 //! session waits here.
 
+use std::fmt;
 use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -17,6 +18,15 @@ pub enum Reason {
     Asked,
     /// It is no longer mounted.
     Unmounted,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(match self {
+            Self::Asked => "it was asked to",
+            Self::Unmounted => "it was unmounted",
+        })
+    }
 }
 
 /// What to do next.

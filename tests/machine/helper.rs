@@ -1,6 +1,9 @@
 //! The real mount(8), an fstab of our own, and findmnt.
 
-use super::support::run;
+use std::os::unix::net::UnixDatagram;
+use std::time::Duration;
+
+use super::support::{run, run_with};
 
 #[test]
 fn mount_finds_the_helper_and_shows_the_source_as_it_was_given() {
@@ -220,4 +223,35 @@ eventually sh -c "! pidof akvfs"
     if run(script).is_some_and(|wrote| wrote == "SKIPPED\n") {
         eprintln!("SKIPPED: script is missing (apt-get install bsdutils)");
     }
+}
+
+#[test]
+fn a_daemon_logs_to_syslog_and_never_a_value() {
+    let script = r#"
+install_akvfs
+mount -t tmpfs none /dev
+mknod /dev/null c 1 3
+mknod /dev/fuse c 10 229
+ln -s "$SYSLOG" /dev/log
+mount -t akvfs local: mnt
+mkdir mnt/secrets/a
+printf %s canary | tee mnt/secrets/a/value >/dev/null
+umount mnt
+eventually sh -c "! pidof akvfs"
+"#;
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("log");
+    let syslog = UnixDatagram::bind(&path).unwrap();
+    syslog.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    if run_with(script, &[("SYSLOG", &path)]).is_none() {
+        return;
+    }
+    let mut line = [0; 4096];
+    let mut lines = Vec::new();
+    while let Ok(length) = syslog.recv(&mut line) {
+        lines.push(String::from_utf8_lossy(&line[..length]).into_owned());
+    }
+    assert!(lines[0].starts_with("<30>akvfs[") && lines[0].contains(" has mounted local: at "), "{lines:?}");
+    assert!(lines.last().unwrap().ends_with("the mount ends: it was unmounted"), "{lines:?}");
+    assert!(lines.iter().all(|line| !line.contains('\n') && !line.contains("canary")), "{lines:?}");
 }

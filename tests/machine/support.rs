@@ -1,5 +1,6 @@
 //! A machine to do anything with.
 
+use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
 /// What every script begins with. `/usr`, `/etc` and `/var` are this machine's, and what is changed in them is kept in
@@ -45,6 +46,11 @@ eventually() { # COMMAND…: until it holds, at most ten seconds
 
 /// Runs `script` on a machine of its own; gives what it wrote. `None`, and a loud word, where that cannot be.
 pub fn run(script: &str) -> Option<String> {
+    run_with(script, &[])
+}
+
+/// The same, with variables.
+pub fn run_with(script: &str, variables: &[(&str, &Path)]) -> Option<String> {
     let place = tempfile::tempdir().unwrap();
     let output = Command::new("timeout")
         .args(["120", "unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c"])
@@ -54,6 +60,7 @@ pub fn run(script: &str) -> Option<String> {
         .env("AKVFS", env!("CARGO_BIN_EXE_akvfs"))
         .env("HERE", env!("CARGO_MANIFEST_DIR"))
         .env_remove("AKVFS_LOG")
+        .envs(variables.iter().copied())
         .stdin(Stdio::null())
         .output();
     let Ok(output) = output else {

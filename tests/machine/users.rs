@@ -91,3 +91,24 @@ eventually sh -c "! findmnt mnt"
     assert_eq!(lines[3..5], ["deleted", "secrets"]);
     assert!(lines[5].ends_with("Permission denied"), "{wrote}");
 }
+
+#[test]
+fn a_mount_in_a_container_is_seen_outside_where_its_directory_is_shared() {
+    let script = r#"
+install_akvfs
+mkdir -p shared/mnt
+mount --bind shared shared
+mount --make-rshared shared
+for propagation in unchanged private; do
+  unshare --mount --propagation $propagation sh -c 'akvfs local: shared/mnt && touch ready && exec sleep 60' &
+  eventually rm ready
+  if findmnt shared/mnt >/dev/null; then ls shared/mnt; else echo "not seen"; fi
+  kill "$(pidof akvfs)"
+  eventually sh -c "! pidof akvfs"
+  kill $!
+  wait $! || true
+done
+"#;
+    let Some(wrote) = run(script) else { return };
+    assert_eq!(wrote, "deleted\nsecrets\nnot seen\n");
+}

@@ -15,6 +15,7 @@ pub mod clock;
 pub mod fs;
 pub mod fuse;
 pub mod local;
+pub mod metrics;
 pub mod mount;
 pub mod secret;
 pub mod store;

@@ -46,6 +46,43 @@ fn retry_after_is_obeyed_where_it_fits_and_remembered_where_it_does_not() {
 }
 
 #[test]
+fn wishes_in_every_form_stay_within_the_limit() {
+    let soon = || httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(2));
+    let cases = [
+        // The name, what it says, and how long that is at least, in milliseconds.
+        ("retry-after-ms", "400".to_owned(), 400),
+        ("x-ms-retry-after-ms", "400".to_owned(), 400),
+        ("Retry-After", soon(), 1_000),
+        ("Retry-After", "-5".to_owned(), 0),
+        ("Retry-After", "a while".to_owned(), 0),
+        ("Retry-After", "Thu, 01 Jan 1970 00:00:00 GMT".to_owned(), 0),
+    ];
+    std::thread::scope(|scope| {
+        for (name, wish, least) in cases {
+            for status in [429, 503] {
+                let wish = wish.clone();
+                scope.spawn(move || {
+                    let server = Server::vault(vec![reply_with(status, name, &wish), bundle(VERSION, "x", 0)]);
+                    let (client, started) = (server.client(), Instant::now());
+                    client.get(&db(), None, within(5_000)).expect("got");
+                    let took = started.elapsed();
+                    assert!(took >= Duration::from_millis(least), "{name}: {wish}: {took:?}");
+                    assert!(took < Duration::from_secs(5), "{name}: {wish}: {took:?}");
+                    server.is_done();
+                });
+            }
+        }
+    });
+    for wish in ["99999999999999999999999", "Fri, 31 Dec 9999 23:59:59 GMT"] {
+        let server = Server::vault(vec![reply_with(429, "Retry-After", wish)]);
+        let (client, started) = (server.client(), Instant::now());
+        let expected = ErrorKind::Throttled { retry_after: Some(Duration::from_secs(300)) };
+        assert_eq!(kind(client.get(&db(), None, within(5_000))), expected, "{wish}");
+        assert!(started.elapsed() < Duration::from_secs(2), "it slept");
+    }
+}
+
+#[test]
 fn slow_bytes_end_with_the_limit_of_a_try_and_of_the_call() {
     for act in [|| Act::Drip, || Act::Silence] {
         let server = Server::vault((0..9).map(|_| act()).collect());
@@ -69,6 +106,8 @@ fn bodies_beyond_their_limit_are_not_read() {
     }
     let server = Server::vault(vec![long(2 * 1024 * 1024 + 1)]);
     assert_eq!(kind(server.client().list(None, within(5_000))), ErrorKind::Broken);
+    let server = Server::vault(vec![Act::Flood(25 * 1024 * 1024)]);
+    assert_eq!(kind(server.client().backup_secret(&db())), ErrorKind::Broken);
     let largest = "x".repeat(25_600);
     let server = Server::vault(vec![bundle(VERSION, &largest, 0)]);
     assert_eq!(server.client().get_secret(&db(), None).expect("fits").value.len(), 25_600);
@@ -79,6 +118,52 @@ fn headers_beyond_their_number_are_no_answer() {
     let headers = (0..80).map(|number| (format!("x-{number}"), "y".to_owned())).collect();
     let server = Server::vault(vec![Act::Reply(200, headers, String::new()), bundle(VERSION, "x", 0)]);
     assert!(server.client().get_secret(&db(), None).is_ok(), "the next try got one");
+}
+
+#[test]
+fn what_is_no_good_http_is_asked_for_again_and_never_believed() {
+    let whole = r#"{"value":"canary","id":"https://v/secrets/db"}"#;
+    let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\n";
+    let (length, long) = (whole.len(), "y".repeat(1024 * 1024));
+    for text in [
+        format!("{head}Content-Length: {}\r\n\r\n{whole}", length + 1),
+        format!("{head}Content-Length: -1\r\n\r\n{whole}"),
+        format!("{head}Content-Length: 1\r\nContent-Length: {length}\r\n\r\n{whole}"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\nffffffffffffffffff\r\n{whole}"),
+        format!("{head}Transfer-Encoding: chunked\r\n\r\n{length:x}\r\n{whole}"),
+        format!("{head}x-long: {long}\r\nContent-Length: {length}\r\n\r\n{whole}"),
+        format!("HTTP/9.9 200 OK\r\n\r\n{whole}"),
+        "HTTP/1.1 100 Continue\r\n\r\n".repeat(1_000),
+        "HTTP/1.1 200".to_owned(),
+        whole.to_owned(),
+        "\r\n\r\n".to_owned(),
+    ] {
+        let short = text.chars().take(90).collect::<String>();
+        let server = Server::vault(vec![Act::Raw(text.into_bytes()), bundle(VERSION, "x", 0)]);
+        let got = server.client().get_secret(&db(), None).unwrap_or_else(|error| panic!("{short}: {error}"));
+        assert_eq!(got.value.expose(), "x", "{short}");
+        server.is_done();
+    }
+}
+
+#[test]
+fn a_body_that_makes_no_sense_is_an_error_and_not_asked_for_again() {
+    let body = |text: &str| format!(r#"{{"value":{text},"id":"https://v/secrets/db"}}"#).into_bytes();
+    for bytes in [
+        [b"\xef\xbb\xbf".to_vec(), body("\"canary\"")].concat(),
+        body("1e999"),
+        body("\"\\ud800canary\""),
+        [body("\"canary\""), b"canary".to_vec()].concat(),
+        body(&("[".repeat(100_000) + &"]".repeat(100_000))),
+        b"\x1f\x8b\x08canary".to_vec(),
+    ] {
+        let head = format!("HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: {}\r\n\r\n", bytes.len());
+        let server = Server::vault(vec![Act::Raw([head.into_bytes(), bytes].concat())]);
+        let error = server.client().get_secret(&db(), None).expect_err("no sense");
+        assert_eq!(error.kind, ErrorKind::Broken);
+        assert!(!error.to_string().contains("canary"), "{error}");
+        server.is_done();
+    }
 }
 
 #[test]

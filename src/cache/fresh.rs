@@ -28,6 +28,11 @@ impl<T> Fresh<T> {
         !self.valid_for(ttl, now).is_zero()
     }
 
+    /// Whether it was asked for before `moment`.
+    pub fn is_older(&self, moment: Moment) -> bool {
+        self.asked.is_none_or(|asked| asked < moment)
+    }
+
     /// From now on it may not.
     pub fn expire(&mut self) {
         self.asked = None;

@@ -5,11 +5,15 @@
 //! request that told it was sent.
 //!
 //! No lock is held while the store below is asked. A request notes the name's epoch before it leaves, and its answer
-//! is kept only if no change of ours went out meanwhile. There is one lock ([`CachedStore::state`]); it is never
+//! is kept only if meanwhile no change of ours went out and nothing was expired; nor does a reader wait for a request
+//! of an earlier epoch. There is one lock ([`CachedStore::state`]); it is never
 //! taken twice.
 
 mod flight;
 mod fresh;
+mod growing;
+mod learn;
+mod listing;
 mod lru;
 mod state;
 
@@ -17,12 +21,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::Clock;
+use crate::metrics::Metrics;
 use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
 };
 use crate::store::{Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
 
 use flight::Flight;
+use growing::Growing;
 use state::{Place, State};
 
 /// How long a wait for a deletion or a recovery sleeps between two looks (the pollers of Microsoft's clients: 2 s;
@@ -52,21 +58,39 @@ impl Default for CacheOptions {
 pub struct CachedStore {
     below: Arc<dyn SecretStore>,
     clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
     state: Mutex<State>,
-    gets: Flight<(SecretName, Option<Version>), KeyVaultSecret>,
-    listings: Flight<(), Vec<SecretProperties>>,
-    deleted_listings: Flight<(), Vec<DeletedSecret>>,
-    version_listings: Flight<SecretName, Vec<SecretProperties>>,
+    // Each by what is asked, and in which epoch.
+    gets: Flight<(SecretName, Option<Version>, u64), KeyVaultSecret>,
+    listing: Growing<SecretProperties>,
+    deleted: Growing<DeletedSecret>,
+    // By which page of which listing.
+    listings: Flight<(u64, usize), Option<Vec<SecretProperties>>>,
+    deleted_listings: Flight<(u64, usize), Option<Vec<DeletedSecret>>>,
+    version_listings: Flight<(SecretName, u64), Vec<SecretProperties>>,
 }
 
 impl CachedStore {
     /// A cache in front of `below`, empty.
     pub fn new(below: Arc<dyn SecretStore>, options: CacheOptions, clock: Arc<dyn Clock>) -> Self {
+        Self::counting(below, options, clock, Arc::default())
+    }
+
+    /// The same, that counts in `metrics`.
+    pub fn counting(
+        below: Arc<dyn SecretStore>,
+        options: CacheOptions,
+        clock: Arc<dyn Clock>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             below,
             clock,
-            state: Mutex::new(State::new(options)),
+            metrics: metrics.clone(),
+            state: Mutex::new(State::new(options, metrics)),
             gets: Flight::default(),
+            listing: Growing::default(),
+            deleted: Growing::default(),
             listings: Flight::default(),
             deleted_listings: Flight::default(),
             version_listings: Flight::default(),
@@ -80,24 +104,17 @@ impl CachedStore {
 
     /// Gets `name` from below, one request for all who ask at once, and keeps the answer.
     fn fetch(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
-        self.gets.run((name.clone(), version.cloned()), wait, &*self.clock, || {
-            let (asked, epoch) = (self.clock.moment(), self.state().epoch(name));
-            let answer = self.get_settled(name, version, wait);
+        let epoch = self.state().epoch(name);
+        let key = (name.clone(), version.cloned(), epoch);
+        self.gets.run(key, (Operation::Get, Some(name)), wait, &*self.clock, || {
+            let asked = self.clock.moment();
+            let answer = self.until_settled(name, Place::Live, wait, || self.below.get(name, version, wait));
             self.state().learn_get(name, version, &answer, asked, epoch);
             answer
         })
     }
 
-    /// A get that waits while a recovery of ours is not visible yet (PROTOCOL: up to minutes).
-    fn get_settled(
-        &self,
-        name: &SecretName,
-        version: Option<&Version>,
-        wait: Wait,
-    ) -> Result<KeyVaultSecret, StoreError> {
-        self.until_settled(name, Place::Live, wait, || self.below.get(name, version, wait))
-    }
-
+    /// Waits while a deletion or a recovery is not visible yet (PROTOCOL 7: up to minutes).
     fn until_settled<T>(
         &self,
         name: &SecretName,
@@ -106,59 +123,104 @@ impl CachedStore {
         attempt: impl Fn() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         loop {
-            match attempt() {
+            let (error, settling) = match attempt() {
+                Err(error) if matches!(error.kind, ErrorKind::BeingDeleted | ErrorKind::BeingRecovered) => {
+                    let kind = error.kind;
+                    (error, kind)
+                }
                 Err(error) if error.kind == ErrorKind::NotFound => {
-                    let Some(settling) = self.state().settling(name, place, self.clock.moment()) else {
-                        return Err(error);
-                    };
-                    if wait.remaining(&*self.clock) <= SETTLE_POLL {
-                        return Err(StoreError { kind: settling, ..error });
+                    let settling = self.state().settling(name, place, self.clock.moment());
+                    match settling {
+                        Some(settling) => (error, settling),
+                        None => return Err(error),
                     }
-                    self.clock.sleep(SETTLE_POLL);
                 }
                 answer => return answer,
+            };
+            if wait.remaining(&*self.clock) <= SETTLE_POLL {
+                return Err(StoreError { kind: settling, ..error });
             }
+            self.clock.sleep(SETTLE_POLL);
         }
     }
 
-    fn fetch_listing(&self, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
-        self.listings.run((), wait, &*self.clock, || {
-            let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
-            let answer = all_pages(|from| self.below.list(from, wait));
-            self.state().learn_listing(answer, asked, epoch)
-        })
+    /// A find that memory cannot answer: by a get, so that the value comes along.
+    fn look_up(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
+        let epoch = self.state().epoch(name);
+        match self.get(name, None, wait) {
+            Ok(secret) => Ok(self.state().found(secret.properties, self.clock.moment())),
+            Err(error) if error.kind == ErrorKind::Disabled => {
+                // Without the right to list, that it is there is all that can be known.
+                let versions = self.list_versions(name, None, wait).map_or_else(|_| Vec::new(), |page| page.items);
+                let properties = self.state().learn_disabled(name, &versions, epoch);
+                Ok(Found { properties, current: None, valid_for: Duration::ZERO })
+            }
+            Err(error) if error.kind == ErrorKind::Forbidden => self.look_up_listed(name, error, wait),
+            Err(error) => Err(StoreError { operation: Operation::Find, ..error }),
+        }
     }
 
-    fn fetch_deleted(&self, wait: Wait) -> Result<Vec<DeletedSecret>, StoreError> {
-        self.deleted_listings.run((), wait, &*self.clock, || {
-            let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
-            let answer = all_pages(|from| self.below.list_deleted(from, wait));
-            self.state().learn_deleted(answer, asked, epoch)
-        })
+    /// Who may not get may still list.
+    fn look_up_listed(&self, name: &SecretName, refused: StoreError, wait: Wait) -> Result<Found, StoreError> {
+        match self.fetch_listing(wait) {
+            Ok(listed) => {
+                let item = listed.into_iter().find(|item| item.name == *name);
+                let properties = item.ok_or_else(|| state::not_found(Operation::Find, name, "secret"))?;
+                Ok(Found { properties, current: None, valid_for: Duration::ZERO })
+            }
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                Err(StoreError { operation: Operation::Find, ..refused })
+            }
+            Err(error) => Err(StoreError { operation: Operation::Find, name: Some(name.clone()), ..error }),
+        }
     }
 
     fn fetch_versions(&self, name: &SecretName, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
-        self.version_listings.run(name.clone(), wait, &*self.clock, || {
-            let (asked, epoch) = (self.clock.moment(), self.state().epoch(name));
-            let items = all_pages(|from| self.below.list_versions(name, from, wait))?;
+        let epoch = self.state().epoch(name);
+        let key = (name.clone(), epoch);
+        self.version_listings.run(key, (Operation::ListVersions, Some(name)), wait, &*self.clock, || {
+            let asked = self.clock.moment();
+            let items = match self.until_settled(name, Place::Live, wait, || self.some_versions(name, wait)) {
+                Err(error) if error.kind == ErrorKind::NotFound => Vec::new(),
+                answer => answer?,
+            };
             self.state().learn_versions(name, items.clone(), asked, epoch);
             Ok(items)
         })
     }
+
+    /// A listing says by having none that there is no such secret.
+    fn some_versions(&self, name: &SecretName, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
+        let items = all_pages(|from| self.below.list_versions(name, from, wait))?;
+        if items.is_empty() { Err(state::not_found(Operation::ListVersions, name, "secret")) } else { Ok(items) }
+    }
+
+    /// What memory knows, else what `fetch` brings.
+    fn remembered<T>(
+        &self,
+        operation: Operation,
+        wait: Wait,
+        known: Option<Result<T, StoreError>>,
+        fetch: impl FnOnce() -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        match (known, wait) {
+            (Some(answer), _) => {
+                self.metrics.hits.of(operation).add();
+                answer
+            }
+            // Whoever cannot wait comes back with time to.
+            (None, Wait::No) => Err(StoreError::not_in_memory(operation)),
+            (None, Wait::Until(_)) => {
+                self.metrics.misses.of(operation).add();
+                fetch()
+            }
+        }
+    }
 }
 
-/// What memory knows, else what `fetch` brings.
-fn remembered<T>(
-    operation: Operation,
-    wait: Wait,
-    known: Option<Result<T, StoreError>>,
-    fetch: impl FnOnce() -> Result<T, StoreError>,
-) -> Result<T, StoreError> {
-    match (known, wait) {
-        (Some(answer), _) => answer,
-        (None, Wait::No) => Err(StoreError::not_in_memory(operation)),
-        (None, Wait::Until(_)) => fetch(),
-    }
+/// A change that may not wait is not begun.
+fn may_change(operation: Operation, wait: Wait) -> Result<(), StoreError> {
+    if wait == Wait::No { Err(StoreError::not_in_memory(operation)) } else { Ok(()) }
 }
 
 /// Follows a listing to its end.
@@ -181,16 +243,12 @@ fn whole<T>(items: Vec<T>) -> Page<T> {
 impl SecretStore for CachedStore {
     fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
         let known = self.state().get(name, version, self.clock.moment());
-        remembered(Operation::Get, wait, known, || self.fetch(name, version, wait))
+        self.remembered(Operation::Get, wait, known, || self.fetch(name, version, wait))
     }
 
     fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
         let known = self.state().find(name, self.clock.moment());
-        remembered(Operation::Find, wait, known, || match self.fetch(name, None, wait) {
-            Ok(secret) => Ok(self.state().found(secret.properties, self.clock.moment())),
-            Err(error) if error.kind == ErrorKind::Disabled => Ok(self.state().found_disabled(name)),
-            Err(error) => Err(StoreError { operation: Operation::Find, ..error }),
-        })
+        self.remembered(Operation::Find, wait, known, || self.look_up(name, wait))
     }
 
     fn set(
@@ -200,9 +258,11 @@ impl SecretStore for CachedStore {
         attributes: &SecretAttributes,
         wait: Wait,
     ) -> Result<SecretProperties, StoreError> {
+        may_change(Operation::Set, wait)?;
         let asked = self.clock.moment();
         self.state().begin_change(name);
-        let answer = self.below.set(name, value, attributes, wait);
+        let attempt = || self.below.set(name, value, attributes, wait);
+        let answer = self.until_settled(name, Place::Live, wait, attempt);
         self.state().learn_set(name, value, &answer, asked);
         answer
     }
@@ -214,13 +274,15 @@ impl SecretStore for CachedStore {
         changes: &SecretAttributes,
         wait: Wait,
     ) -> Result<SecretProperties, StoreError> {
+        may_change(Operation::Update, wait)?;
         self.state().begin_change(name);
         let answer = self.until_settled(name, Place::Live, wait, || self.below.update(name, version, changes, wait));
-        self.state().learn_update(name, &answer);
+        self.state().learn_update(name, version, &answer);
         answer
     }
 
     fn delete(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        may_change(Operation::Delete, wait)?;
         self.state().begin_change(name);
         let answer = self.until_settled(name, Place::Live, wait, || self.below.delete(name, wait));
         self.state().learn_delete(name, &answer, self.clock.moment());
@@ -229,7 +291,7 @@ impl SecretStore for CachedStore {
 
     fn get_deleted(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
         let known = self.state().get_deleted(name, self.clock.moment());
-        let answer = remembered(Operation::GetDeleted, wait, known, || {
+        let answer = self.remembered(Operation::GetDeleted, wait, known, || {
             self.fetch_deleted(wait)?
                 .into_iter()
                 .find(|secret| secret.properties.name == *name)
@@ -243,6 +305,7 @@ impl SecretStore for CachedStore {
     }
 
     fn recover(&self, name: &SecretName, wait: Wait) -> Result<SecretProperties, StoreError> {
+        may_change(Operation::Recover, wait)?;
         self.state().begin_change(name);
         let answer = self.until_settled(name, Place::Deleted, wait, || self.below.recover(name, wait));
         self.state().learn_recover(name, &answer, self.clock.moment());
@@ -250,6 +313,7 @@ impl SecretStore for CachedStore {
     }
 
     fn purge(&self, name: &SecretName, wait: Wait) -> Result<(), StoreError> {
+        may_change(Operation::Purge, wait)?;
         self.state().begin_change(name);
         let answer = self.until_settled(name, Place::Deleted, wait, || self.below.purge(name, wait));
         self.state().learn_purge(name, &answer);
@@ -264,19 +328,14 @@ impl SecretStore for CachedStore {
     }
 
     fn restore(&self, blob: &BackupBlob, wait: Wait) -> Result<SecretProperties, StoreError> {
+        may_change(Operation::Restore, wait)?;
         let answer = self.below.restore(blob, wait);
-        if let Ok(properties) = &answer {
-            self.state().learn_restore(properties);
-        }
+        self.state().learn_restore(&answer);
         answer
     }
 
     fn list(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<SecretProperties>, StoreError> {
-        if from.is_some() {
-            return self.below.list(from, wait);
-        }
-        let known = self.state().list(self.clock.moment());
-        remembered(Operation::List, wait, known, || self.fetch_listing(wait)).map(whole)
+        self.page_of_secrets(from, wait)
     }
 
     fn list_versions(
@@ -289,19 +348,22 @@ impl SecretStore for CachedStore {
             return self.below.list_versions(name, from, wait);
         }
         let known = self.state().versions(name, self.clock.moment()).map(Ok);
-        remembered(Operation::ListVersions, wait, known, || self.fetch_versions(name, wait)).map(whole)
+        self.remembered(Operation::ListVersions, wait, known, || self.fetch_versions(name, wait)).map(whole)
     }
 
     fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
-        if from.is_some() {
-            return self.below.list_deleted(from, wait);
-        }
-        let known = self.state().list_deleted(self.clock.moment());
-        remembered(Operation::ListDeleted, wait, known, || self.fetch_deleted(wait)).map(whole)
+        self.page_of_deleted(from, wait)
     }
 
     fn expire(&self, name: Option<&SecretName>) {
+        if name.is_none() {
+            self.metrics.listing.forget();
+        }
         self.state().expire(name);
+        if name.is_none() {
+            self.listing.restart();
+            self.deleted.restart();
+        }
         self.below.expire(name);
     }
 }

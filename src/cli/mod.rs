@@ -5,7 +5,7 @@ mod log;
 mod manual;
 mod mount;
 mod pages;
-pub mod serve;
+mod serve;
 mod unmount;
 
 use std::ffi::{OsStr, OsString};

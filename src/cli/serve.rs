@@ -2,6 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,7 +12,7 @@ use signal_hook::iterator::Signals;
 use zeroize::Zeroizing;
 
 use crate::clock::SystemClock;
-use crate::local::{Fault, RecoveryLevel, ServeError, ServeOptions, Server};
+use crate::local::{Fault, Operation, RecoveryLevel, ServeError, ServeOptions, Server};
 
 /// The name that SDKs are pointed at: they want a label in front of the challenge's resource.
 const SDK_HOST: &str = "akv.localhost";
@@ -46,6 +47,15 @@ pub struct ServeArgs {
     /// Refuse to purge
     #[arg(long)]
     pub purge_protection: bool,
+    /// Refuse what needs these permissions, such as get,list; of get, list, set, delete, recover, purge, backup, restore
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub deny: Vec<Operation>,
+    /// Give an empty page with a nextLink before every page of a listing, as the service often does
+    #[arg(long)]
+    pub empty_pages: bool,
+    /// Answer so many requests a second, such as 50/s, and the others with 429
+    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
+    pub throttle: Option<NonZeroU32>,
     /// Make the first N requests (1 if not given) go wrong; may be given more than once. KIND is lose-reply,
     /// close-before, stall, truncate, html, redirect, foreign-next-link, or a status from 400 to 599
     #[arg(long, value_name = "KIND[:N]")]
@@ -91,7 +101,15 @@ fn options(args: ServeArgs) -> Result<ServeOptions, ServeCommandError> {
         recovery_level: args.recovery_level,
         retention_days: args.retention_days,
         purge_protection: args.purge_protection,
+        deny: args.deny,
+        empty_pages: args.empty_pages,
+        throttle: args.throttle,
     })
+}
+
+fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
+    let number = text.strip_suffix("/s").and_then(|number| number.parse().ok());
+    number.ok_or_else(|| "a number of requests a second, such as 50/s".to_owned())
 }
 
 fn read_token(path: &Path) -> Result<Zeroizing<String>, ServeCommandError> {

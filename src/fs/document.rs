@@ -34,7 +34,7 @@ impl SecretFs {
     }
 
     fn deleted_document(&self, secret: &SecretName, wait: Wait) -> FsResult<(String, Option<i64>)> {
-        let deleted = self.store.get_deleted(secret, wait)?;
+        let deleted = self.deleted_secret(secret, wait)?;
         Ok((render(&gone(&deleted)), deleted.deleted_date.map(|date| date.0)))
     }
 }

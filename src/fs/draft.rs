@@ -3,35 +3,66 @@
 //! They live in memory only. One draft is one file to the kernel, however many descriptors it has.
 
 use std::collections::{BTreeSet, HashMap};
+use std::fmt;
 use std::sync::{Arc, Mutex};
 
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::secret::{MAX_VALUE, SecretName, Version};
 
+use crate::clock::Moment;
+
 use super::errno::{FsError, FsResult};
 use super::processes::Process;
-use super::tree::Ino;
+use super::tree::{Face, Ino};
 
 /// The largest temporary file or `.meta.json`, in bytes: what editors keep beside a value (swap files start at
 /// some pages) fits many times.
 pub const MAX_SCRATCH: usize = 1 << 20;
+/// The largest backup, in bytes: 500 versions of 25,600 bytes, encrypted, in base64 twice (the service refuses more
+/// versions).
+pub const MAX_BACKUP: usize = 24 << 20;
 
 /// What a draft's bytes become when they are saved.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Target {
-    /// A new version of a secret.
-    Value(SecretName),
+    /// A new version of a secret, through one of its two files.
+    Value(SecretName, Face),
     /// Changed properties, of the current version or of this one.
     Meta(SecretName, Option<Version>),
-    /// Nothing: a temporary file of this name in a secret's directory.
-    Scratch(SecretName, String),
+    /// What a backup of this name holds.
+    Restore(String),
+    /// A request to ask anew for the secrets named in it.
+    Refresh,
+    /// Nothing: a temporary file of this name.
+    Scratch(Place, String),
     /// Nothing any more: the temporary file was unlinked.
     Nameless,
 }
 
+/// Where temporary files stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Place {
+    /// `secrets/n`
+    Secret(SecretName),
+    /// `files`
+    Files,
+    /// `backup`
+    Backups,
+}
+
+/// What a file of this name may hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Growth {
+    /// Anything up to its limit.
+    Free,
+    /// Nothing: it has a legal name and is no temporary, so it may only stand there empty (vim's `4913`).
+    Never,
+    /// Anything, but then it is no temporary any more: it becomes this secret.
+    Becomes,
+}
+
 /// See the module.
-#[derive(Debug)]
 pub struct Draft {
     /// What it becomes.
     pub target: Target,
@@ -51,31 +82,56 @@ pub struct Draft {
     pub loaded: bool,
     /// Whether there is something to save.
     pub dirty: bool,
-    /// Whether this file may hold bytes at all: a new file of a legal name that is no temporary may only stand there
-    /// empty.
-    pub may_grow: bool,
+    /// Whether a write was refused, so that the bytes are not what the writer wanted. Nothing is saved then, unless he
+    /// starts anew.
+    pub spoiled: bool,
+    /// What happens when bytes are written.
+    pub growth: Growth,
+    /// The most it may hold, in bytes.
+    pub limit: usize,
     /// Whether a rename made it `value`, so that by path another inode is meant from now on.
     pub retired: bool,
-    /// Whether it began as a copy of the value, moved aside.
-    pub copy_of_value: bool,
+    /// The file that was moved aside and by whom, if this is the copy of it and no save has succeeded since: his way
+    /// back.
+    pub way_back: Option<(SecretName, Face, Process)>,
     /// Open descriptors.
     pub opens: u32,
+    /// When the last descriptor was closed; `None` before, and while it is open.
+    pub closed: Option<Moment>,
     /// Who opened it or wrote.
     pub writers: BTreeSet<Process>,
     /// The threads already asked for their process.
     pub threads: HashMap<u32, Process>,
     /// Held while it is being saved, so that one save is one version.
     pub saving: Arc<Mutex<()>>,
+    /// Whether the one who closed it last was killed: what he wrote is half of something.
+    pub abandoned: bool,
     /// Counts the writes, so that a save knows whether it saved all.
     pub writes: u64,
     bytes: Zeroizing<Vec<u8>>,
 }
 
+impl fmt::Debug for Draft {
+    /// What it is to become and how long it is; not its bytes.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let mut out = out.debug_struct("Draft");
+        out.field("target", &self.target).field("ino", &self.ino).field("size", &self.bytes.len());
+        out.field("dirty", &self.dirty).field("opens", &self.opens).field("writers", &self.writers).finish()
+    }
+}
+
 impl Draft {
     /// An empty draft, not loaded.
     pub fn new(target: Target, ino: Ino, shown: Ino) -> Self {
+        let limit = match &target {
+            // The service's own limit.
+            Target::Value(..) => MAX_VALUE,
+            Target::Restore(_) | Target::Scratch(Place::Backups, _) => MAX_BACKUP,
+            Target::Meta(..) | Target::Scratch(..) | Target::Refresh | Target::Nameless => MAX_SCRATCH,
+        };
         Self {
             target,
+            limit,
             ino,
             shown,
             uid: 0,
@@ -84,16 +140,24 @@ impl Draft {
             mtime: 0,
             loaded: false,
             dirty: false,
-            may_grow: true,
+            spoiled: false,
+            growth: Growth::Free,
             retired: false,
-            copy_of_value: false,
+            way_back: None,
             opens: 0,
+            closed: None,
             writers: BTreeSet::new(),
             threads: HashMap::new(),
             saving: Arc::default(),
+            abandoned: false,
             writes: 0,
             bytes: Zeroizing::new(Vec::new()),
         }
+    }
+
+    /// Whether it is a temporary file in this place.
+    pub fn is_scratch_in(&self, place: &Place) -> bool {
+        matches!(&self.target, Target::Scratch(its, _) if its == place)
     }
 
     /// The bytes.
@@ -109,30 +173,28 @@ impl Draft {
         self.dirty = false;
     }
 
-    /// The most it may hold. A value's limit is the service's.
-    pub fn limit(&self) -> usize {
-        match &self.target {
-            Target::Value(_) => MAX_VALUE,
-            Target::Meta(..) | Target::Scratch(..) | Target::Nameless => MAX_SCRATCH,
-        }
-    }
-
     /// Writes `data` at `offset`; `None` appends. A gap is filled with zeros, as everywhere.
     pub fn write(&mut self, offset: Option<u64>, data: &[u8], now: i64) -> FsResult<()> {
-        let start = match offset {
-            Some(offset) => usize::try_from(offset).map_err(|_| self.too_big())?,
-            None => self.bytes.len(),
-        };
-        let end = start.checked_add(data.len()).ok_or_else(|| self.too_big())?;
-        self.resize(end.max(self.bytes.len()), now)?;
+        let start = offset.map_or(self.bytes.len(), |offset| usize::try_from(offset).unwrap_or(usize::MAX));
+        let end = start.saturating_add(data.len());
+        let resized = self.resize(end.max(self.bytes.len()), now);
+        self.spoiled |= resized.is_err();
+        resized?;
         self.bytes[start..end].copy_from_slice(data);
         Ok(())
     }
 
     /// Cuts or fills with zeros.
     pub fn truncate(&mut self, size: u64, now: i64) -> FsResult<()> {
-        let size = usize::try_from(size).map_err(|_| self.too_big())?;
-        self.resize(size, now)
+        self.resize(usize::try_from(size).unwrap_or(usize::MAX), now)?;
+        // A new start: the program knows what it has.
+        self.spoiled = false;
+        Ok(())
+    }
+
+    /// The bytes, if all that was written is among them.
+    pub fn whole(&self) -> FsResult<Zeroizing<Vec<u8>>> {
+        if self.spoiled { Err(self.too_big()) } else { Ok(Zeroizing::new(self.bytes.to_vec())) }
     }
 
     /// What a reader at `offset` gets.
@@ -143,13 +205,10 @@ impl Draft {
     }
 
     fn resize(&mut self, size: usize, now: i64) -> FsResult<()> {
-        if size > 0 && !self.may_grow {
-            return Err(FsError::refused(
-                libc::EINVAL,
-                "no file of this name can hold anything here: write to value, or use a temporary name (.x, x.tmp)",
-            ));
+        if size > 0 {
+            self.grow()?;
         }
-        if size > self.limit() {
+        if size > self.limit {
             return Err(self.too_big());
         }
         if size > self.bytes.capacity() {
@@ -169,14 +228,38 @@ impl Draft {
         Ok(())
     }
 
+    fn grow(&mut self) -> FsResult<()> {
+        match (self.growth, &self.target) {
+            (Growth::Never, _) => Err(FsError::refused(
+                libc::EINVAL,
+                "no file of this name can hold anything here: write to value, or use a temporary name (.x, x.tmp)",
+            )),
+            (Growth::Becomes, Target::Scratch(_, name)) => {
+                // The name was checked when the file was made.
+                if let Ok(secret) = SecretName::parse(name) {
+                    self.target = Target::Value(secret, Face::File);
+                    self.limit = MAX_VALUE;
+                }
+                self.growth = Growth::Free;
+                Ok(())
+            }
+            (Growth::Free | Growth::Becomes, _) => Ok(()),
+        }
+    }
+
     fn replace(&mut self, capacity: usize) {
         self.bytes = Zeroizing::new(Vec::with_capacity(capacity));
     }
 
     fn too_big(&self) -> FsError {
         match &self.target {
-            Target::Value(_) => FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"),
-            _ => FsError::refused(libc::EFBIG, "a temporary file or a .meta.json has at most 1 MiB here"),
+            Target::Value(..) => FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"),
+            Target::Restore(_) | Target::Scratch(Place::Backups, _) => {
+                FsError::refused(libc::EFBIG, "a backup has at most 24 MiB")
+            }
+            Target::Meta(..) | Target::Scratch(..) | Target::Refresh | Target::Nameless => {
+                FsError::refused(libc::EFBIG, "a temporary file or a .meta.json has at most 1 MiB here")
+            }
         }
     }
 }
@@ -192,7 +275,7 @@ mod tests {
     use super::*;
 
     fn value() -> Draft {
-        Draft::new(Target::Value(SecretName::parse("n").expect("legal")), 1, 1)
+        Draft::new(Target::Value(SecretName::parse("n").expect("legal"), Face::Value), 1, 1)
     }
 
     #[test]
@@ -221,11 +304,34 @@ mod tests {
     }
 
     #[test]
+    fn what_did_not_fit_is_not_whole_until_it_is_cut() {
+        let mut draft = value();
+        draft.write(Some(0), &[b'x'; MAX_VALUE], 0).expect("fits");
+        assert!(draft.whole().is_ok());
+        draft.truncate(1 << 40, 0).expect_err("too big");
+        assert!(draft.whole().is_ok(), "the program knows what it has");
+        draft.write(None, b"x", 0).expect_err("too big");
+        assert_eq!(draft.whole().expect_err("not whole").errno(), libc::EFBIG);
+        draft.truncate(0, 0).expect("cut");
+        assert!(draft.whole().is_ok());
+    }
+
+    #[test]
     fn a_file_that_may_only_stand_there_takes_no_bytes() {
         let mut draft = value();
-        draft.may_grow = false;
+        draft.growth = Growth::Never;
         assert_eq!(draft.write(None, b"x", 0).expect_err("refused").errno(), libc::EINVAL);
         draft.truncate(0, 0).expect("empty it may be");
+    }
+
+    #[test]
+    fn a_new_file_of_a_legal_name_becomes_a_secret_with_its_first_byte() {
+        let mut draft = Draft::new(Target::Scratch(Place::Files, "n".into()), 1, 1);
+        draft.growth = Growth::Becomes;
+        draft.truncate(0, 0).expect("empty it stays a temporary");
+        assert!(matches!(draft.target, Target::Scratch(..)));
+        draft.write(None, b"x", 0).expect("written");
+        assert_eq!(draft.target, Target::Value(SecretName::parse("n").expect("legal"), Face::File));
     }
 
     #[test]

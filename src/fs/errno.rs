@@ -1,5 +1,6 @@
 //! From failures to errno: the only table. An errno is one word, so the sentence behind it goes with it.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use crate::store::{ErrorKind, StoreError};
@@ -12,7 +13,7 @@ pub enum FsError {
         /// From `errno.h`.
         errno: i32,
         /// Why, and what to do instead; empty where the errno says it all.
-        why: &'static str,
+        why: Cow<'static, str>,
     },
     /// The store's.
     Store(StoreError),
@@ -23,18 +24,26 @@ pub type FsResult<T> = Result<T, FsError>;
 
 impl FsError {
     /// A refusal that needs a sentence.
-    pub fn refused(errno: i32, why: &'static str) -> Self {
-        Self::Refused { errno, why }
+    pub fn refused(errno: i32, why: impl Into<Cow<'static, str>>) -> Self {
+        Self::Refused { errno, why: why.into() }
     }
 
     /// A refusal whose errno says it all.
     pub fn plain(errno: i32) -> Self {
-        Self::Refused { errno, why: "" }
+        Self::Refused { errno, why: Cow::Borrowed("") }
     }
 
     /// Whether the operation only has to be asked again with time to wait.
     pub fn is_not_in_memory(&self) -> bool {
         matches!(self, Self::Store(error) if error.kind == ErrorKind::NotInMemory)
+    }
+
+    /// Whether there is more to say than the errno does.
+    pub fn has_sentence(&self) -> bool {
+        match self {
+            Self::Refused { why, .. } => !why.is_empty(),
+            Self::Store(_) => true,
+        }
     }
 
     /// Whether the vault said that there is no such thing.
@@ -98,6 +107,41 @@ pub fn errno_of(kind: ErrorKind) -> i32 {
     }
 }
 
+/// The errno's name, for people.
+pub fn errno_name(errno: i32) -> &'static str {
+    let known = NAMES.iter().find(|(number, _)| *number == errno);
+    known.map_or("unknown", |(_, name)| name)
+}
+
+/// Every errno that this filesystem answers with.
+const NAMES: [(i32, &str); 25] = [
+    (libc::EACCES, "EACCES"),
+    (libc::EBADF, "EBADF"),
+    (libc::EBUSY, "EBUSY"),
+    (libc::EEXIST, "EEXIST"),
+    (libc::EFBIG, "EFBIG"),
+    (libc::EHOSTUNREACH, "EHOSTUNREACH"),
+    (libc::EILSEQ, "EILSEQ"),
+    (libc::EINTR, "EINTR"),
+    (libc::EINVAL, "EINVAL"),
+    (libc::EIO, "EIO"),
+    (libc::EISDIR, "EISDIR"),
+    (libc::ELOOP, "ELOOP"),
+    (libc::ENAMETOOLONG, "ENAMETOOLONG"),
+    (libc::ENODATA, "ENODATA"),
+    (libc::ENOENT, "ENOENT"),
+    (libc::ENOSPC, "ENOSPC"),
+    (libc::ENOTDIR, "ENOTDIR"),
+    (libc::ENOTEMPTY, "ENOTEMPTY"),
+    (libc::EOPNOTSUPP, "EOPNOTSUPP"),
+    (libc::EPERM, "EPERM"),
+    (libc::EPROTO, "EPROTO"),
+    (libc::ERANGE, "ERANGE"),
+    (libc::EROFS, "EROFS"),
+    (libc::ESTALE, "ESTALE"),
+    (libc::ETIMEDOUT, "ETIMEDOUT"),
+];
+
 /// What to do about it, for the log; empty where nothing general can be said.
 pub fn remedy(kind: ErrorKind) -> &'static str {
     match kind {
@@ -153,6 +197,7 @@ mod tests {
             (ErrorKind::Tls, libc::EIO),
         ] {
             assert_eq!(errno_of(kind), errno, "{kind:?}");
+            assert!(errno_name(errno).starts_with('E'), "{kind:?}");
         }
     }
 

@@ -1,17 +1,29 @@
 //! Directories.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::time::Duration;
 
-use crate::secret::{SecretName, SecretProperties, Version};
-use crate::store::{SecretStore, StoreError, Wait};
+use crate::secret::{DeletedSecret, SecretName, SecretProperties};
+use crate::store::{ErrorKind, Found, SecretStore, StoreError, Wait};
 
 use super::attr::{DirEntry, Kind};
+use super::certificate::{CertificateFile, is_certificate};
+use super::control::{CONTROL, ControlFile};
+use super::draft::Place;
 use super::errno::{FsError, FsResult};
-use super::lookup::{CURRENT, Home, META, VALUE, VERSIONS};
-use super::state::Handle;
-use super::tree::{Ino, Node};
+use super::lookup::{CERTIFICATE, CURRENT, Home, META, VALUE, VERSIONS};
+use super::state::{Handle, Reading, Rest};
+use super::tree::{Face, Ino, Node};
 use super::{Call, SecretFs};
+
+/// What stands in the root.
+pub(super) const ROOT_NAMES: [(&str, Node); 5] = [
+    ("secrets", Node::Secrets),
+    ("deleted", Node::Deleted),
+    ("files", Node::Files),
+    ("backup", Node::Backups),
+    (CONTROL, Node::Control),
+];
 
 impl SecretFs {
     /// Opens a directory.
@@ -22,62 +34,75 @@ impl SecretFs {
         if let Node::Dir(secret) = &node {
             state.listed(secret, process, self.now());
         }
-        Ok(state.open(Handle::Directory { ino, entries: None }))
+        Ok(state.open(Handle::Directory(Reading::new(ino))))
     }
 
-    /// The entries of an open directory, the same ones until it is read from the start again.
-    pub fn readdir(&self, call: &Call, handle: u64, from_start: bool) -> FsResult<Arc<Vec<DirEntry>>> {
-        let (ino, kept) = match self.state().handles.get(&handle) {
-            Some(Handle::Directory { ino, entries }) => (*ino, entries.clone()),
-            _ => return Err(FsError::plain(libc::EBADF)),
+    /// The entries of an open directory, at least one behind the first `known` if there is any. They stay the same
+    /// until the directory is read from the start again. A listing that is not complete is waited for page by page.
+    pub fn readdir(&self, call: &Call, handle: u64, known: usize) -> FsResult<Arc<Vec<DirEntry>>> {
+        let mut reading = self.reading(handle)?;
+        if known == 0 {
+            reading = Reading::new(reading.ino);
+        }
+        while reading.entries.len() <= known && reading.rest != Rest::Nothing {
+            let (more, rest) = self.entries(call, reading.ino, &reading.rest)?;
+            Arc::make_mut(&mut reading.entries).extend(more);
+            reading.rest = rest;
+        }
+        let entries = reading.entries.clone();
+        self.state().handles.insert(handle, Handle::Directory(reading));
+        Ok(entries)
+    }
+
+    fn reading(&self, handle: u64) -> FsResult<Reading> {
+        match self.state().handles.get(&handle) {
+            Some(Handle::Directory(reading)) => Ok(reading.clone()),
+            _ => Err(FsError::plain(libc::EBADF)),
+        }
+    }
+
+    fn entries(&self, call: &Call, ino: Ino, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
+        let whole = match self.node(ino)? {
+            Node::Root => ROOT_NAMES.map(|(name, node)| self.dir_entry(&node, name)).into(),
+            Node::Secrets => return self.secrets(call, from),
+            Node::Deleted => return self.deleted(call, from),
+            Node::Files => return self.files(call, from),
+            Node::Backups => return self.backups(call, from),
+            Node::Dir(secret) => self.entries_of(call, &secret)?,
+            Node::Versions(secret) => self.versions(call, &secret)?,
+            Node::Certificate(secret) => self.parts(&secret),
+            Node::Control => ControlFile::ALL.map(|file| self.dir_entry(&Node::ControlFile(file), file.name())).into(),
+            _ => return Err(FsError::plain(libc::ENOTDIR)),
         };
-        if let Some(kept) = kept.filter(|_| !from_start) {
-            return Ok(kept);
-        }
-        let fresh = Arc::new(self.entries(call, ino)?);
-        if let Some(Handle::Directory { entries, .. }) = self.state().handles.get_mut(&handle) {
-            *entries = Some(fresh.clone());
-        }
-        Ok(fresh)
+        Ok((whole, Rest::Nothing))
     }
 
-    fn entries(&self, call: &Call, ino: Ino) -> FsResult<Vec<DirEntry>> {
-        match self.node(ino)? {
-            Node::Root => Ok(["secrets", "deleted"].map(|name| self.dir_entry(&root_node(name), name)).into()),
-            Node::Secrets => self.secrets(call),
-            Node::Deleted => self.deleted(call),
-            Node::Dir(secret) => self.entries_of(call, &secret),
-            Node::Versions(secret) => self.versions(call, &secret),
-            _ => Err(FsError::plain(libc::ENOTDIR)),
+    fn secrets(&self, call: &Call, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
+        let page = self.store.list(from.place(), call.wait)?;
+        let mut names: Vec<_> = page.items.into_iter().map(|item| item.name).collect();
+        let rest = Rest::of(page.next);
+        if rest == Rest::Nothing {
+            names.extend(self.state().newborn.keys().cloned());
         }
+        Ok((names.iter().map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect(), rest))
     }
 
-    fn secrets(&self, call: &Call) -> FsResult<Vec<DirEntry>> {
-        let mut names = BTreeSet::new();
-        let mut next = None;
-        loop {
-            let page = self.store.list(next.as_ref(), call.wait)?;
-            names.extend(page.items.into_iter().map(|item| item.name));
-            match page.next {
-                Some(more) => next = Some(more),
-                None => break,
-            }
-        }
-        names.extend(self.state().newborn.keys().cloned());
-        Ok(names.into_iter().map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect())
-    }
-
-    fn deleted(&self, call: &Call) -> FsResult<Vec<DirEntry>> {
+    fn deleted(&self, call: &Call, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
         self.send_removals(call.wait)?;
-        let (mut entries, mut next) = (Vec::new(), None);
-        loop {
-            let page = self.store.list_deleted(next.as_ref(), call.wait)?;
-            let names = page.items.into_iter().map(|item| item.properties.name);
-            entries.extend(names.map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())));
-            match page.next {
-                Some(more) => next = Some(more),
-                None => return Ok(entries),
+        let page = self.store.list_deleted(from.place(), call.wait)?;
+        let names = page.items.into_iter().map(|item| item.properties.name);
+        let entries = names.map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect();
+        Ok((entries, Rest::of(page.next)))
+    }
+
+    /// A deleted secret. Of a disabled one the service tells no more than its listing does.
+    pub(super) fn deleted_secret(&self, secret: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        match self.store.get_deleted(secret, wait) {
+            Err(error) if error.kind == ErrorKind::Disabled => {
+                let listed = all_deleted(&*self.store, wait)?;
+                listed.into_iter().find(|item| item.properties.name == *secret).ok_or(error)
             }
+            answer => answer,
         }
     }
 
@@ -86,11 +111,14 @@ impl SecretFs {
         let mut entries = Vec::new();
         match self.home(call, secret)? {
             Home::Live(found) => {
-                if !self.state().is_hidden(secret) {
-                    entries.push(self.value_dir_entry(secret, found.current.as_ref()));
+                if !self.state().is_hidden(secret, Face::Value) {
+                    entries.push(self.value_dir_entry(&found));
                 }
                 entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META));
                 entries.push(self.dir_entry(&Node::Versions(secret.clone()), VERSIONS));
+                if is_certificate(found.properties.content_type.as_deref()) {
+                    entries.push(self.dir_entry(&Node::Certificate(secret.clone()), CERTIFICATE));
+                }
             }
             Home::Newborn => {
                 let written = self.state().newborn.get(secret).is_some_and(|newborn| newborn.attributes.is_some());
@@ -101,9 +129,19 @@ impl SecretFs {
             Home::Deleted => entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META)),
             Home::Ghost => {}
         }
-        let scratch = self.state().scratch_names(secret);
+        let scratch = self.state().scratch_names(&Place::Secret(secret.clone()));
         entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
         Ok(entries)
+    }
+
+    fn parts(&self, secret: &SecretName) -> Vec<DirEntry> {
+        let mut state = self.state();
+        let mut entry = |file: CertificateFile| DirEntry {
+            ino: state.tree.unbound_value(secret, Face::Certificate(file)),
+            kind: Kind::File,
+            name: file.name().to_owned(),
+        };
+        CertificateFile::ALL.map(&mut entry).into()
     }
 
     fn versions(&self, call: &Call, secret: &SecretName) -> FsResult<Vec<DirEntry>> {
@@ -121,19 +159,35 @@ impl SecretFs {
         Ok(entries)
     }
 
-    fn dir_entry(&self, node: &Node, name: &str) -> DirEntry {
+    pub(super) fn dir_entry(&self, node: &Node, name: &str) -> DirEntry {
         let kind = match node {
-            Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) => Kind::Directory,
-            Node::Value(_) | Node::OldVersion(..) | Node::Meta(..) | Node::Draft(_) => Kind::File,
+            Node::Root
+            | Node::Secrets
+            | Node::Deleted
+            | Node::Files
+            | Node::Backups
+            | Node::Control
+            | Node::Dir(_)
+            | Node::Versions(_)
+            | Node::Certificate(_) => Kind::Directory,
+            Node::Value(..)
+            | Node::OldVersion(..)
+            | Node::Meta(..)
+            | Node::Backup(_)
+            | Node::Draft(_)
+            | Node::ControlFile(_) => Kind::File,
             Node::Current(_) => Kind::Symlink,
         };
         DirEntry { ino: self.state().tree.intern(node), kind, name: name.to_owned() }
     }
 
-    fn value_dir_entry(&self, secret: &SecretName, version: Option<&Version>) -> DirEntry {
-        let mut state = self.state();
-        let ino = state.tree.value(secret, version);
-        DirEntry { ino: state.tree.shown(ino), kind: Kind::File, name: VALUE.to_owned() }
+    fn value_dir_entry(&self, found: &Found) -> DirEntry {
+        let secret = &found.properties.name;
+        let kept = found.current.as_ref().and_then(|version| self.store.get(secret, Some(version), Wait::No).ok());
+        let entry = kept.and_then(|kept| self.bound_entry(&kept, Face::Value, Duration::ZERO).ok());
+        let ino =
+            entry.map_or_else(|| self.state().tree.unbound_value(secret, Face::Value), |entry| entry.stat.attr.ino);
+        DirEntry { ino, kind: Kind::File, name: VALUE.to_owned() }
     }
 
     /// Closes a directory.
@@ -142,8 +196,17 @@ impl SecretFs {
     }
 }
 
-fn root_node(name: &str) -> Node {
-    if name == "secrets" { Node::Secrets } else { Node::Deleted }
+/// The deleted secrets, all pages.
+fn all_deleted(store: &dyn SecretStore, wait: Wait) -> Result<Vec<DeletedSecret>, StoreError> {
+    let (mut items, mut next) = (Vec::new(), None);
+    loop {
+        let page = store.list_deleted(next.as_ref(), wait)?;
+        items.extend(page.items);
+        match page.next {
+            Some(more) => next = Some(more),
+            None => return Ok(items),
+        }
+    }
 }
 
 /// A secret's versions, all pages.

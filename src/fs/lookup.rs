@@ -9,11 +9,12 @@ use crate::secret::{NameError, SecretName, SecretProperties, Version};
 use crate::store::{ErrorKind, Found, Wait};
 
 use super::attr::{Attr, Entry, Stat};
-use super::draft::Target;
+use super::certificate::{CertificateFile, is_certificate};
+use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
-use super::list::all_versions;
-use super::tree::{DraftId, Ino, Node};
-use super::{Call, SecretFs};
+use super::list::{ROOT_NAMES, all_versions};
+use super::tree::{DraftId, Face, Ino, Node};
+use super::{Call, Notice, SecretFs};
 
 /// The file names of a secret's directory.
 pub const VALUE: &str = "value";
@@ -21,6 +22,8 @@ pub const VALUE: &str = "value";
 pub const META: &str = ".meta.json";
 /// See [`VALUE`].
 pub const VERSIONS: &str = "versions";
+/// See [`VALUE`]; only where the value is a certificate.
+pub const CERTIFICATE: &str = "certificate";
 /// The link in `versions/`.
 pub const CURRENT: &str = "current";
 
@@ -52,36 +55,56 @@ pub(super) fn parse_existing(text: &str) -> FsResult<SecretName> {
 impl SecretFs {
     /// What `name` in `parent` is.
     pub fn lookup(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if self.state().is_late_again(call.thread, parent, name, self.now()) {
+            return Err(FsError::refused(libc::ETIMEDOUT, "the vault did not answer in time"));
+        }
+        let found = self.look_up(call, parent, name);
+        // A name that the kernel holds is looked up twice if it cannot be had: first to see whether it still holds, then
+        // anew. One caller waits once.
+        if found.is_err() && call.wait != Wait::No && call.wait.remaining(&*self.clock).is_zero() {
+            self.state().look_up_was_late(call.thread, parent, name, self.now());
+        }
+        found
+    }
+
+    pub(super) fn look_up(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
         let entry = match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
+            Node::Files => self.lookup_file(call, name),
+            Node::Backups => self.lookup_backup(call, name),
             Node::Deleted => self.lookup_deleted(call, name),
             Node::Dir(secret) => self.lookup_in_secret(call, &secret, name),
             Node::Versions(secret) => self.lookup_version(call, &secret, name),
-            Node::Value(_) | Node::OldVersion(..) | Node::Meta(..) | Node::Current(_) | Node::Draft(_) => {
-                Err(FsError::plain(libc::ENOTDIR))
-            }
+            Node::Certificate(secret) => self.lookup_part(call, &secret, name),
+            Node::Control => self.lookup_control(name),
+            Node::Value(..)
+            | Node::OldVersion(..)
+            | Node::Meta(..)
+            | Node::Current(_)
+            | Node::Backup(_)
+            | Node::Draft(_)
+            | Node::ControlFile(_) => Err(FsError::plain(libc::ENOTDIR)),
         }?;
         self.state().tree.looked_up(entry.node);
         Ok(entry)
     }
 
     fn lookup_root(&self, name: &str) -> FsResult<Entry> {
-        let node = match name {
-            "secrets" => Node::Secrets,
-            "deleted" => Node::Deleted,
-            _ => return Err(no_entry()),
-        };
-        Ok(self.directory(&node, self.mounted, self.options.kernel_ttl))
+        let (_, node) = ROOT_NAMES.iter().find(|(its, _)| *its == name).ok_or_else(no_entry)?;
+        Ok(self.directory(node, self.mounted, self.options.kernel_ttl))
     }
 
     fn lookup_secret(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
+        let unsaved = self.state().newborn.get_key_value(&name).map(|(spelled, _)| spelled.clone());
         match self.live_home(call, &name)? {
             Home::Live(found) if found.properties.name.as_str() == text => {
                 let dated = found.properties.updated_on.map_or(self.mounted, |date| date.0);
+                self.show_in(&name, &Node::Secrets);
                 Ok(self.directory(&Node::Dir(found.properties.name), dated, self.kernel_ttl(found.valid_for)))
             }
+            Home::Newborn if unsaved.is_some_and(|spelled| spelled.as_str() != text) => Err(no_entry()),
             Home::Newborn | Home::Ghost => Ok(self.directory(&Node::Dir(name), self.mounted, Duration::ZERO)),
             Home::Live(_) | Home::Deleted => Err(no_entry()),
         }
@@ -90,28 +113,45 @@ impl SecretFs {
     fn lookup_deleted(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
         self.send_removals(call.wait)?;
-        let secret = self.store.get_deleted(&name, call.wait)?;
+        let secret = self.deleted_secret(&name, call.wait)?;
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
+        self.show_in(&name, &Node::Deleted);
         let dated = secret.deleted_date.map_or(self.mounted, |date| date.0);
         Ok(self.directory(&Node::Dir(secret.properties.name), dated, Duration::ZERO))
     }
 
+    /// A directory stands in one place. What another party moved, the kernel may still have in the old one, and would
+    /// refuse to rename it from the new.
+    fn show_in(&self, secret: &SecretName, place: &Node) {
+        let mut state = self.state();
+        let parent = state.tree.intern(place);
+        if let Some(before) = state.show_in(secret, parent) {
+            self.kernel.tell(Notice::Entry(before, secret.to_string()));
+        }
+    }
+
     fn lookup_in_secret(&self, call: &Call, secret: &SecretName, name: &str) -> FsResult<Entry> {
-        let scratch = self.state().scratch(secret, name);
+        let scratch = self.state().scratch(&Place::Secret(secret.clone()), name);
         if let Some(id) = scratch {
             return self.draft_entry(id);
         }
         let home = self.home(call, secret)?;
         match (name, home) {
-            (VALUE, Home::Live(found)) => self.lookup_value(call, secret, &found),
-            (VALUE, Home::Newborn) => self.lookup_creation(call, Target::Value(secret.clone())),
+            (VALUE, Home::Live(found)) => self.lookup_value(call, &found, Face::Value),
+            (VALUE, Home::Newborn) => self.lookup_creation(call, Target::Value(secret.clone(), Face::Value)),
             (META, Home::Newborn) => self.lookup_new_meta(call, secret),
             (META, Home::Live(_) | Home::Deleted | Home::Ghost) => {
                 self.entry_of(call, &Node::Meta(secret.clone(), None))
             }
-            (VALUE, Home::Ghost) => Ok(self.value_entry(secret, None, self.ghost_attr())),
+            (VALUE, Home::Ghost) => Ok(self.unbound_entry(secret, Face::Value, self.ghost_attr())),
+            (CERTIFICATE, Home::Live(found)) if is_certificate(found.properties.content_type.as_deref()) => {
+                Ok(self.directory(&Node::Certificate(secret.clone()), self.mounted, Duration::ZERO))
+            }
+            (CERTIFICATE, Home::Ghost) => {
+                Ok(self.directory(&Node::Certificate(secret.clone()), self.mounted, Duration::ZERO))
+            }
             (VERSIONS, Home::Live(_) | Home::Ghost) => {
                 Ok(self.directory(&Node::Versions(secret.clone()), self.mounted, Duration::ZERO))
             }
@@ -119,45 +159,88 @@ impl SecretFs {
         }
     }
 
-    fn lookup_value(&self, call: &Call, secret: &SecretName, found: &Found) -> FsResult<Entry> {
-        if let Some(id) = self.writers_own(call, secret) {
+    fn lookup_part(&self, call: &Call, secret: &SecretName, name: &str) -> FsResult<Entry> {
+        let face = Face::Certificate(CertificateFile::parse(name).ok_or_else(no_entry)?);
+        match self.home(call, secret)? {
+            Home::Live(found) if is_certificate(found.properties.content_type.as_deref()) => {
+                let known =
+                    found.current.as_ref().and_then(|version| self.store.get(secret, Some(version), Wait::No).ok());
+                match known {
+                    Some(kept) => self.bound_entry(&kept, face, self.kernel_ttl(found.valid_for)),
+                    None => Ok(self.unbound_entry(secret, face, self.attr_of(&found.properties, 0))),
+                }
+            }
+            Home::Ghost => Ok(self.unbound_entry(secret, face, self.ghost_attr())),
+            Home::Live(_) | Home::Newborn | Home::Deleted => Err(no_entry()),
+        }
+    }
+
+    fn lookup_file(&self, call: &Call, name: &str) -> FsResult<Entry> {
+        let scratch = self.state().scratch(&Place::Files, name);
+        if let Some(id) = scratch {
             return self.draft_entry(id);
         }
-        if self.state().is_hidden(secret) {
-            return self.lookup_creation(call, Target::Value(secret.clone()));
+        match self.resolve(call, name) {
+            Ok(found) => self.lookup_value(call, &found, Face::File),
+            Err(error) if error.errno() == libc::ENOENT => {
+                let secret = parse_existing(name)?;
+                self.lookup_creation(call, Target::Value(secret, Face::File))
+            }
+            Err(error) => Err(error),
         }
-        let ttl = self.kernel_ttl(found.valid_for);
+    }
+
+    fn lookup_value(&self, call: &Call, found: &Found, face: Face) -> FsResult<Entry> {
+        let secret = &found.properties.name;
+        if let Some(id) = self.writers_own(call, secret, face) {
+            return self.draft_entry(id);
+        }
+        let hidden = self.state().is_hidden(secret, face);
+        if hidden {
+            return self.lookup_creation(call, Target::Value(secret.clone(), face));
+        }
+        let moved = self.state().was_moved(secret, face);
+        if moved && self.is_mover(call, secret, face) {
+            return Err(no_entry());
+        }
+        // Whose answer this is depends on who asks: the kernel must not keep it.
+        let ttl = if moved { Duration::ZERO } else { self.kernel_ttl(found.valid_for) };
         if found.properties.is_disabled() {
-            return Ok(self.value_entry(secret, None, self.unreadable(&found.properties)));
+            return Ok(self.unbound_entry(secret, face, self.unreadable(&found.properties)));
         }
         if let Some(version) = &found.current
             && let Ok(kept) = self.store.get(secret, Some(version), Wait::No)
         {
-            let ino = self.bound_value(secret, version, kept.value.len(), &found.properties);
-            return Ok(Entry { node: ino, stat: self.value_stat(ino, &found.properties, ttl), ttl });
+            return self.bound_entry(&kept, face, ttl);
         }
         // The size comes with the getattr that follows.
-        Ok(self.value_entry(secret, found.current.as_ref(), self.attr_of(&found.properties, 0)))
+        Ok(self.unbound_entry(secret, face, self.attr_of(&found.properties, 0)))
+    }
+
+    fn is_mover(&self, call: &Call, secret: &SecretName, face: Face) -> bool {
+        let process = self.process(call);
+        self.state().is_mover((secret.clone(), face), process, self.now())
     }
 
     /// The inode that this thread was sent back for.
-    fn writers_own(&self, call: &Call, secret: &SecretName) -> Option<DraftId> {
+    fn writers_own(&self, call: &Call, secret: &SecretName, face: Face) -> Option<DraftId> {
+        let key = (call.thread, secret.clone(), face);
         let mut state = self.state();
         let now = self.now();
-        let bounce = state.bounces.get(&(call.thread, secret.clone())).filter(|bounce| bounce.until > now)?;
+        let bounce = state.bounces.get(&key).filter(|bounce| bounce.until > now)?;
         if let Some(id) = bounce.draft {
             return Some(id);
         }
         let shown = bounce.shown;
-        let id = state.new_draft(Target::Value(secret.clone()), Some(shown));
-        if let Some(bounce) = state.bounces.get_mut(&(call.thread, secret.clone())) {
+        let id = state.new_draft(Target::Value(secret.clone(), face), Some(shown));
+        if let Some(bounce) = state.bounces.get_mut(&key) {
             bounce.draft = Some(id);
         }
         Some(id)
     }
 
     /// A file that does not exist for others yet is there for the process that is creating it.
-    fn lookup_creation(&self, call: &Call, target: Target) -> FsResult<Entry> {
+    pub(super) fn lookup_creation(&self, call: &Call, target: Target) -> FsResult<Entry> {
         let process = self.process(call);
         let id = self.state().creation(&target, process).ok_or_else(no_entry)?;
         self.draft_entry(id)
@@ -182,9 +265,14 @@ impl SecretFs {
             }
             _ => return self.entry_of(call, &node),
         }
-        // The size comes with the getattr that follows.
-        let ino = self.state().tree.intern(&node);
-        let stat = Stat { attr: Attr { ino, ..self.ghost_attr() }, ttl: Duration::ZERO };
+        // The size comes with the getattr that follows. Where it is known it must be told: the kernel cuts what it has
+        // cached to the size that it hears.
+        let (ino, size) = {
+            let mut state = self.state();
+            let ino = state.tree.intern(&node);
+            (ino, state.tree.bound(ino).map_or(0, |bound| bound.size))
+        };
+        let stat = Stat { attr: Attr { ino, size, ..self.ghost_attr() }, ttl: Duration::ZERO };
         Ok(Entry { node: ino, stat, ttl: Duration::ZERO })
     }
 
@@ -214,8 +302,12 @@ impl SecretFs {
     pub(super) fn home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
         match self.live_home(call, secret) {
             Err(error) if error.is_not_found() => {
-                self.store.get_deleted(secret, call.wait)?;
-                Ok(Home::Deleted)
+                match self.store.get_deleted(secret, call.wait) {
+                    // The service does not show a disabled one, but says by this that it is there.
+                    Ok(_) => Ok(Home::Deleted),
+                    Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
+                    Err(error) => Err(error.into()),
+                }
             }
             home => home,
         }
@@ -223,15 +315,19 @@ impl SecretFs {
 
     /// As [`home`](Self::home), without a look at the deleted ones.
     fn live_home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
-        let has_ghosts = {
+        let (is_newborn, has_ghosts) = {
             let state = self.state();
-            if state.newborn.contains_key(secret) {
-                return Ok(Home::Newborn);
-            }
-            state.ghosts.contains_key(secret)
+            (state.newborn.contains_key(secret), state.ghosts.contains_key(secret))
         };
         match self.store.find(secret, call.wait) {
-            Ok(found) => Ok(Home::Live(Box::new(found))),
+            Ok(found) => {
+                if is_newborn {
+                    // Somebody else saved it first.
+                    self.state().newborn.remove(secret);
+                }
+                Ok(Home::Live(Box::new(found)))
+            }
+            Err(error) if is_newborn && error.kind != ErrorKind::NotInMemory => Ok(Home::Newborn),
             Err(error) if error.kind == ErrorKind::NotFound && has_ghosts => {
                 let process = self.process(call);
                 let is_ghost = self.state().is_ghost_of(secret, process, self.now());

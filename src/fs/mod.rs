@@ -3,6 +3,7 @@
 //! Operations are plain functions from plain values to plain values. This floor knows the seam
 //! ([`SecretStore`]) and nothing of FUSE, HTTP or the cache. What it needs from outside comes as two small traits:
 //! [`Processes`] (who is asking) and [`Kernel`] (what the kernel must drop).
+//! What it counts goes to [`Metrics`].
 //!
 //! With [`Wait::No`] an operation answers from memory or fails with "not in memory",
 //! without any effect; the caller then asks again, elsewhere, with time to wait.
@@ -11,39 +12,51 @@
 //! it each draft has one that is held during its save; the state may be locked under it, never the other way round.
 
 pub mod attr;
+pub mod certificate;
+pub mod content;
+pub mod control;
 pub mod draft;
+pub mod encoding;
 pub mod errno;
+pub mod journal;
 pub mod processes;
 pub mod tree;
 
+mod backup;
 mod document;
+mod flat;
 mod list;
 mod lookup;
 mod open;
-mod refresh;
 mod remove;
 mod rename;
 mod save;
 mod stat;
 mod state;
+mod status;
 mod write;
 mod xattr;
 
 pub use open::OpenFlags;
 pub use rename::RenameMode;
+pub use status::About;
 pub use write::Change;
 
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, unix_seconds};
-use crate::store::{SecretStore, Wait};
+use crate::metrics::Metrics;
+use crate::secret::{KeyVaultSecret, SecretName};
+use crate::store::{Operation, SecretStore, StoreError, Wait};
 
+use content::Content;
 use draft::Draft;
 use errno::{FsError, FsResult};
 use processes::{Process, Processes};
 use state::State;
-use tree::{DraftId, Ino, Node};
+use tree::{DraftId, Face, Ino, Node};
 
 /// Who calls, and how long he can be kept.
 #[derive(Clone, Copy, Debug)]
@@ -94,14 +107,20 @@ pub struct FsOptions {
     pub file_mode: u16,
     /// Permissions of directories.
     pub dir_mode: u16,
-    /// Saving the bytes that are there already makes a new version too.
-    pub always_set: bool,
-    /// How long a value is good for from when it is saved; without it a new version has no date.
-    pub expires_in: Option<Duration>,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
+    /// Names of the mount's own in `files/`, and the secrets they mean.
+    pub aliases: BTreeMap<String, SecretName>,
+    /// A newline that an editor put behind a value which had none is taken off again.
+    pub final_newline_as_before: bool,
+    /// A save makes a version also when its bytes are there already.
+    pub always_set: bool,
+    /// How long from its save a new version expires; never, if not given.
+    pub expires_in: Option<Duration>,
     /// How long a change that nobody waits for (a release, a delayed removal) may take.
     pub write_timeout: Duration,
+    /// What `.akvfs/status.json` tells of the mount.
+    pub about: About,
 }
 
 impl Default for FsOptions {
@@ -115,10 +134,13 @@ impl Default for FsOptions {
             gid: 0,
             file_mode: 0o600,
             dir_mode: 0o700,
+            kernel_ttl: Duration::from_secs(60),
+            aliases: BTreeMap::new(),
+            final_newline_as_before: false,
             always_set: false,
             expires_in: None,
-            kernel_ttl: Duration::from_secs(60),
             write_timeout: Duration::from_secs(30),
+            about: About::default(),
         }
     }
 }
@@ -130,6 +152,7 @@ pub struct SecretFs {
     processes: Arc<dyn Processes>,
     kernel: Arc<dyn Kernel>,
     options: FsOptions,
+    metrics: Arc<Metrics>,
     mounted: i64,
     state: Mutex<State>,
 }
@@ -144,7 +167,18 @@ impl SecretFs {
         options: FsOptions,
     ) -> Self {
         let mounted = unix_seconds(&*clock);
-        Self { store, clock, processes, kernel, options, mounted, state: Mutex::default() }
+        let metrics = Arc::default();
+        Self { store, clock, processes, kernel, options, metrics, mounted, state: Mutex::default() }
+    }
+
+    /// The same, that counts in `metrics`.
+    pub fn counting(self, metrics: Arc<Metrics>) -> Self {
+        Self { metrics, ..self }
+    }
+
+    /// Where it counts.
+    pub fn metrics(&self) -> &Metrics {
+        &self.metrics
     }
 
     /// The options it was made with.
@@ -193,6 +227,24 @@ impl SecretFs {
             Some(draft) => act(draft),
             None => Err(FsError::plain(libc::ESTALE)),
         }
+    }
+
+    /// What a file that shows a value holds. A part of a certificate is found once, and not by who may not wait.
+    fn content(&self, kept: &KeyVaultSecret, face: Face, wait: Wait) -> FsResult<Content> {
+        let (Face::Certificate(_), Some(version)) = (face, &kept.properties.version) else {
+            return Content::of(kept, face);
+        };
+        let key = (kept.properties.name.clone(), version.clone(), face);
+        let found = self.state().parts.get(&key).cloned();
+        if let Some(content) = found {
+            return Ok(content);
+        }
+        if wait == Wait::No {
+            return Err(StoreError::not_in_memory(Operation::Get).into());
+        }
+        let content = Content::of(kept, face)?;
+        self.state().parts.put(key, content.clone());
+        Ok(content)
     }
 
     fn check_writable(&self) -> FsResult<()> {

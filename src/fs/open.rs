@@ -5,19 +5,20 @@
 //! (SAVES.md 1 and 2).
 
 use std::collections::BTreeSet;
-use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::secret::{KeyVaultSecret, SecretName, Version};
-use crate::store::ErrorKind;
+use crate::secret::{MAX_VALUE, SecretName, Version};
+use crate::store::{ErrorKind, Wait};
 
 use super::attr::Opened;
-use super::draft::Target;
+use super::content::{Content, bound};
+use super::draft::{Growth, Target};
+use super::encoding::Encoding;
 use super::errno::{FsError, FsResult};
 use super::lookup::Home;
-use super::state::Handle;
-use super::tree::{Bound, DraftId, Ino, Node};
+use super::state::{Bounce, Bounced, Handle};
+use super::tree::{Bound, DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 
 /// The flags of open(2) that matter here.
@@ -48,7 +49,7 @@ impl OpenFlags {
         }
     }
 
-    fn changes(self) -> bool {
+    pub(super) fn changes(self) -> bool {
         self.write || self.truncate
     }
 }
@@ -64,49 +65,81 @@ impl SecretFs {
             self.check_writable()?;
         }
         match self.node(ino)? {
-            Node::Value(secret) if flags.changes() => self.send_back(call, &secret, ino),
-            Node::Value(secret) => self.open_value(call, ino, &secret),
+            Node::Value(_, Face::Certificate(_)) if flags.changes() => Err(FsError::refused(
+                libc::EPERM,
+                "a part of a certificate cannot be changed: write secrets/NAME/value",
+            )),
+            Node::Value(secret, face) if flags.changes() => self.send_back(call, (&secret, face), ino),
+            Node::Value(secret, face) => self.open_value(call, ino, &secret, face),
             Node::OldVersion(secret, version) => self.open_version(call, &secret, &version, flags),
             Node::Meta(secret, version) if flags.changes() => {
                 self.open_meta_for_writing(call, &secret, version.as_ref(), ino, flags)
             }
             Node::Current(_) => Err(FsError::plain(libc::ELOOP)),
+            Node::Backup(secret) => self.open_backup(call, &secret, flags),
             Node::Meta(secret, version) => {
                 let (document, _) = self.document(call, &secret, version.as_ref())?;
-                Ok(self.opened(Handle::Document(Arc::new(Zeroizing::new(document.into_bytes()))), true))
+                Ok(self.opened(Handle::Content(Content::made(Zeroizing::new(document.into_bytes()))), true))
             }
             Node::Draft(id) => self.open_draft(call, id, flags),
-            Node::Root | Node::Secrets | Node::Deleted | Node::Dir(_) | Node::Versions(_) => {
-                Err(FsError::plain(libc::EISDIR))
-            }
+            Node::ControlFile(file) => self.open_control(call, ino, file, flags),
+            Node::Root
+            | Node::Secrets
+            | Node::Deleted
+            | Node::Files
+            | Node::Backups
+            | Node::Control
+            | Node::Dir(_)
+            | Node::Versions(_)
+            | Node::Certificate(_) => Err(FsError::plain(libc::EISDIR)),
         }
     }
 
     pub(super) fn opened(&self, handle: Handle, direct: bool) -> Opened {
+        // Only values go through the kernel's cache.
+        if !direct {
+            self.metrics.opens.add();
+        }
         Opened { handle: self.state().open(handle), direct }
     }
 
-    fn open_value(&self, call: &Call, ino: Ino, secret: &SecretName) -> FsResult<Opened> {
-        let kept = self.current_of(call, secret)?;
-        let Some(version) = kept.properties.version.clone() else { return Err(FsError::plain(libc::EIO)) };
-        let is_it = {
-            let mut state = self.state();
-            if state.tree.bound(ino).is_none() {
-                let (size, updated_on) = (kept.value.len() as u64, kept.properties.updated_on);
-                state.tree.bind(ino, Bound { version: version.clone(), size, updated_on });
-            }
-            state.tree.bound(ino).is_some_and(|bound| bound.version == version)
-        };
-        // Another version is current: its inode is another one, which the next look-up gives.
-        if is_it { Ok(self.opened(Handle::Value(kept.value), false)) } else { Err(look_again()) }
-    }
-
-    /// The current version with its value, refused as an open is refused.
-    fn current_of(&self, call: &Call, secret: &SecretName) -> FsResult<KeyVaultSecret> {
-        if self.state().is_hidden(secret) {
+    fn open_value(&self, call: &Call, ino: Ino, secret: &SecretName, face: Face) -> FsResult<Opened> {
+        if self.state().is_hidden(secret, face) {
             return Err(FsError::plain(libc::ENOENT));
         }
-        Ok(self.store.get(secret, None, call.wait)?)
+        let kept = self.store.get(secret, None, call.wait)?;
+        let content = self.content(&kept, face, call.wait)?;
+        let Some(current) = bound(&kept, face, &content) else { return Err(FsError::plain(libc::EIO)) };
+        let its = {
+            let mut state = self.state();
+            state.tree.bind(ino, current.clone());
+            state.tree.bound(ino).cloned()
+        };
+        match its {
+            Some(its) if its.version != current.version || its.encoding != current.encoding => {
+                self.open_overtaken(call, secret, face, &its)
+            }
+            _ => {
+                self.state().has_arrived(call.thread);
+                Ok(self.opened(Handle::Content(content), false))
+            }
+        }
+    }
+
+    /// Another version is current than the one that was looked up. Its inode is another one, which the next look-up gives;
+    /// but the kernel repeats that only once. Whoever is overtaken again gets what he found, current a moment ago.
+    fn open_overtaken(&self, call: &Call, secret: &SecretName, face: Face, found: &Bound) -> FsResult<Opened> {
+        let again = self.state().is_overtaken_again(call.thread, secret, self.now());
+        if !again {
+            return Err(look_again());
+        }
+        let kept = self.store.get(secret, Some(&found.version), Wait::No).map_err(|_| look_again())?;
+        match self.content(&kept, face, Wait::No) {
+            Ok(content) if content.bytes().len() as u64 == found.size => {
+                Ok(self.opened(Handle::Content(content), false))
+            }
+            _ => Err(look_again()),
+        }
     }
 
     fn open_version(&self, call: &Call, secret: &SecretName, version: &Version, flags: OpenFlags) -> FsResult<Opened> {
@@ -117,11 +150,11 @@ impl SecretFs {
             return Err(FsError::refused(libc::EACCES, "this version is disabled"));
         }
         let kept = self.store.get(secret, Some(version), call.wait)?;
-        Ok(self.opened(Handle::Value(kept.value), false))
+        Ok(self.opened(Handle::Content(Content::Value(kept.value)), false))
     }
 
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
-    fn send_back(&self, call: &Call, secret: &SecretName, ino: Ino) -> FsResult<Opened> {
+    fn send_back(&self, call: &Call, (secret, face): (&SecretName, Face), ino: Ino) -> FsResult<Opened> {
         let found = self.store.find(secret, call.wait)?.properties;
         if found.is_managed() {
             return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
@@ -129,7 +162,7 @@ impl SecretFs {
         if found.is_disabled() {
             return Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"));
         }
-        self.state().bounce(call.thread, secret, ino, self.now());
+        self.state().bounce((call.thread, secret.clone(), face), ino, self.now());
         Err(look_again())
     }
 
@@ -138,18 +171,19 @@ impl SecretFs {
         let (target, retired, ino, loaded, writers) = self.with_draft(id, |draft| {
             Ok((draft.target.clone(), draft.retired, draft.ino, draft.loaded, draft.writers.clone()))
         })?;
-        if let Target::Value(secret) = &target {
+        if let Target::Value(secret, face) = &target {
             // By its path, the file is a version again, or another writer's.
             if retired && flags.changes() {
-                return self.send_back(call, secret, ino);
+                return self.send_back(call, (secret, *face), ino);
             }
-            if retired || !self.may_share(call, id, secret, process, &writers) {
+            if retired || !self.may_share(call, id, process, &writers) {
                 return Err(look_again());
             }
             if !loaded && !flags.truncate {
-                let value = self.value_to_change(call, secret)?;
+                let (value, limit) = self.bytes_to_change(call, secret, *face)?;
                 self.with_draft(id, |draft| {
-                    draft.load(&value);
+                    draft.load(value.bytes());
+                    draft.limit = limit;
                     Ok(())
                 })?;
             }
@@ -158,16 +192,20 @@ impl SecretFs {
     }
 
     /// Whether this thread was sent here, or its process is one that writes already (`echo > /dev/stdout`).
-    fn may_share(&self, call: &Call, id: DraftId, secret: &SecretName, process: u32, writers: &BTreeSet<u32>) -> bool {
-        let sent = self.state().bounces.get(&(call.thread, secret.clone())).and_then(|bounce| bounce.draft);
-        sent == Some(id) || (process != 0 && self.processes.descends(process, writers))
+    fn may_share(&self, call: &Call, id: DraftId, process: u32, writers: &BTreeSet<u32>) -> bool {
+        let is_sent = |(key, bounce): (&Bounced, &Bounce)| key.0 == call.thread && bounce.draft == Some(id);
+        let sent = self.state().bounces.iter().any(is_sent);
+        sent || (process != 0 && self.processes.descends(process, writers))
     }
 
-    /// The bytes that a writer who does not truncate starts from.
-    pub(super) fn value_to_change(&self, call: &Call, secret: &SecretName) -> FsResult<Zeroizing<Vec<u8>>> {
+    /// The bytes that a writer who does not truncate starts from, and the most that he may write.
+    pub(super) fn bytes_to_change(&self, call: &Call, secret: &SecretName, face: Face) -> FsResult<(Content, usize)> {
         match self.store.get(secret, None, call.wait) {
-            Ok(kept) => Ok(Zeroizing::new(kept.value.expose().as_bytes().to_vec())),
-            Err(error) if error.kind == ErrorKind::NotFound => Ok(Zeroizing::default()),
+            Ok(kept) => {
+                let limit = Encoding::of_face(&kept, face).most_bytes(MAX_VALUE);
+                Ok((Content::of(&kept, face)?, limit))
+            }
+            Err(error) if error.kind == ErrorKind::NotFound => Ok((Content::made(Zeroizing::default()), MAX_VALUE)),
             Err(error) => Err(error.into()),
         }
     }
@@ -176,10 +214,12 @@ impl SecretFs {
     pub(super) fn start_writing(&self, id: DraftId, process: u32, flags: OpenFlags) -> FsResult<Opened> {
         let now = self.seconds();
         self.with_draft(id, |draft| {
-            if flags.truncate {
+            // A file that was just made is empty already; that alone is no save yet (`draft::Growth::Becomes`).
+            if flags.truncate && draft.growth != Growth::Becomes {
                 draft.truncate(0, now)?;
             }
             draft.opens += 1;
+            draft.closed = None;
             draft.writers.insert(process);
             Ok(())
         })?;
@@ -221,10 +261,9 @@ impl SecretFs {
     pub fn read(&self, handle: u64, offset: u64, size: usize) -> FsResult<Zeroizing<Vec<u8>>> {
         let state = self.state();
         let bytes = match state.handles.get(&handle) {
-            Some(Handle::Value(value)) => part(value.expose().as_bytes(), offset, size),
-            Some(Handle::Document(document)) => part(document, offset, size),
+            Some(Handle::Content(content)) => part(content.bytes(), offset, size),
             Some(Handle::Draft { id, .. }) => state.drafts.get(id).map_or(&[][..], |draft| draft.read(offset, size)),
-            Some(Handle::Directory { .. }) => return Err(FsError::plain(libc::EISDIR)),
+            Some(Handle::Directory(_)) => return Err(FsError::plain(libc::EISDIR)),
             None => return Err(FsError::plain(libc::EBADF)),
         };
         Ok(Zeroizing::new(bytes.to_vec()))

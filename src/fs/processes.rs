@@ -28,10 +28,22 @@ pub trait Processes: Send + Sync {
     fn of_thread(&self, thread: u32) -> Process;
     /// Whether `process` is one of `ancestors` or descends from one.
     fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool;
-    /// Whether one of `processes`, or a descendant, holds one of `inodes` open for writing. Doubt is `true`.
+    /// Whether one of `processes`, a descendant or an ancestor holds one of `inodes` open for writing. Doubt is `true`.
     fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool;
     /// Whether `thread` is ending because of a signal.
     fn was_killed(&self, thread: u32) -> bool;
+}
+
+/// Whether `thread` is about to end: a fatal signal, whichever it was, puts SIGKILL into its pending set, and others such
+/// as SIGCHLD or SIGURG do not (measured).
+pub fn is_dying(thread: u32) -> bool {
+    const SIGKILL_BIT: u64 = 1 << (libc::SIGKILL - 1);
+    let Ok(status) = fs::read_to_string(format!("/proc/{thread}/status")) else { return false };
+    let pending = |field: &str| {
+        let line = status.lines().find_map(|line| line.strip_prefix(field));
+        line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
+    };
+    (pending("SigPnd:") | pending("ShdPnd:")) & SIGKILL_BIT != 0
 }
 
 /// The machine's processes, from `/proc`.
@@ -66,6 +78,19 @@ fn with_descendants(processes: &BTreeSet<Process>) -> BTreeSet<Process> {
     all
 }
 
+/// Its parent, that one's parent, and so on.
+fn ancestors(process: Process) -> impl Iterator<Item = Process> {
+    let parent = |process: &Process| status_field(*process, "PPid").filter(|parent| *parent > 1);
+    std::iter::successors(parent(&process), parent).take(MAX_ANCESTORS)
+}
+
+/// All that may have got a descriptor from one of `processes`, or have given it one: a shell in the background may
+/// never touch a file before its children close it.
+fn relatives(processes: &BTreeSet<Process>) -> BTreeSet<Process> {
+    let above = processes.iter().flat_map(|process| ancestors(*process));
+    above.chain(with_descendants(processes)).collect()
+}
+
 /// Whether an `fdinfo` file shows one of `inodes` open for writing.
 fn is_writable_to(fdinfo: &str, inodes: &[Ino]) -> bool {
     let field = |name: &str| fdinfo.lines().find_map(|line| line.strip_prefix(name)).map(str::trim);
@@ -86,15 +111,7 @@ impl Processes for ProcFs {
     }
 
     fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool {
-        let mut next = Some(process);
-        for _ in 0..MAX_ANCESTORS {
-            match next {
-                Some(process) if ancestors.contains(&process) => return true,
-                Some(process) if process > 1 => next = status_field(process, "PPid"),
-                _ => return false,
-            }
-        }
-        false
+        ancestors.contains(&process) || self::ancestors(process).any(|above| ancestors.contains(&above))
     }
 
     fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool {
@@ -102,7 +119,7 @@ impl Processes for ProcFs {
         let (tell, told) = mpsc::channel();
         // On a thread of its own: a later kernel may make one of these reads wait for the very caller we hold up.
         let look = move || {
-            let held = with_descendants(&processes).into_iter().any(|process| holds(process, &inodes));
+            let held = relatives(&processes).into_iter().any(|process| holds(process, &inodes));
             // Nobody listens any more if the look was late.
             let _ = tell.send(held);
         };

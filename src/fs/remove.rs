@@ -9,12 +9,12 @@ use crate::secret::{NameError, SecretName};
 use crate::store::{ErrorKind, Operation, StoreError, Wait};
 
 use super::attr::Entry;
-use super::draft::Target;
+use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
-use super::lookup::{Home, META, VALUE, VERSIONS, parse_existing};
+use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS, parse_existing};
 use super::processes::Process;
 use super::state::{Newborn, Removal};
-use super::tree::{Ino, Node};
+use super::tree::{Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
 fn not_alone() -> FsError {
@@ -49,7 +49,7 @@ impl SecretFs {
         Ok(entry)
     }
 
-    fn check_free(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
+    pub(super) fn check_free(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
         match self.home(call, secret) {
             Ok(Home::Live(_) | Home::Newborn) => Err(FsError::plain(libc::EEXIST)),
             Ok(Home::Deleted) => {
@@ -72,14 +72,21 @@ impl SecretFs {
         let process = self.process(call);
         match self.node(parent)? {
             Node::Dir(secret) => self.unlink_in_secret(call, &secret, name, process),
-            Node::Versions(secret) if self.may_clear(&secret, process) => Ok(()),
-            Node::Versions(_) => Err(not_alone()),
+            Node::Files => self.unlink_in_files(call, name, process),
+            Node::Backups => self.unlink_in_backups(call, name),
+            Node::Versions(secret) | Node::Certificate(secret) => {
+                if self.may_clear(&secret, process) {
+                    Ok(())
+                } else {
+                    Err(not_alone())
+                }
+            }
             _ => Err(FsError::plain(libc::EPERM)),
         }
     }
 
     fn unlink_in_secret(&self, call: &Call, secret: &SecretName, name: &str, process: Process) -> FsResult<()> {
-        let scratch = self.state().scratch(secret, name);
+        let scratch = self.state().scratch(&Place::Secret(secret.clone()), name);
         if let Some(id) = scratch {
             self.unlink_draft(id);
             return Ok(());
@@ -89,7 +96,7 @@ impl SecretFs {
                 Err(FsError::refused(libc::EPERM, "a certificate owns this secret: delete the certificate"))
             }
             (VALUE, Home::Live(_)) => {
-                self.hide_value(secret, process);
+                self.hide(secret, Face::Value, process);
                 Ok(())
             }
             (VALUE | META, Home::Newborn) => self.unlink_unsaved(secret, name),
@@ -100,7 +107,27 @@ impl SecretFs {
         }
     }
 
-    fn unlink_draft(&self, id: u64) {
+    fn unlink_in_files(&self, call: &Call, name: &str, process: Process) -> FsResult<()> {
+        let scratch = self.state().scratch(&Place::Files, name);
+        if let Some(id) = scratch {
+            self.unlink_draft(id);
+            return Ok(());
+        }
+        let found = match self.resolve(call, name) {
+            Err(error) if error.errno() == libc::ENOENT => {
+                let unsaved = self.state().creation(&Target::Value(parse_existing(name)?, Face::File), process);
+                return unsaved.map(|id| self.unlink_draft(id)).ok_or(error);
+            }
+            found => found?.properties,
+        };
+        if found.is_managed() {
+            return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: delete the certificate"));
+        }
+        self.hide(&found.name, Face::File, process);
+        Ok(())
+    }
+
+    pub(super) fn unlink_draft(&self, id: u64) {
         let mut state = self.state();
         if let Some(draft) = state.drafts.get_mut(&id) {
             draft.target = Target::Nameless;
@@ -109,25 +136,25 @@ impl SecretFs {
         state.drop_if_unused(id);
     }
 
-    /// Unlinking `value` while a copy of it, moved aside, is there is an editor's way back, not a removal.
-    fn hide_value(&self, secret: &SecretName, process: Process) {
-        let own = Target::Value(secret.clone());
+    /// Unlinking a file while a copy of it, moved aside, is there is an editor's way back, not a removal.
+    fn hide(&self, secret: &SecretName, face: Face, process: Process) {
+        let own = Target::Value(secret.clone(), face);
         let mut state = self.state();
-        let unsaved = state.creation(&own, process);
-        if state.has_copy(secret) {
-            state.set_aside.insert(secret.clone());
+        // What he was writing under this name has none any more.
+        state.make_nameless(|draft| draft.target == own && !draft.retired && draft.writers.contains(&process));
+        if state.can_go_back(secret, face, process) {
+            state.set_aside.insert((secret.clone(), face));
         } else {
             let due = self.now() + self.options.delete_delay;
             state.removals.insert(secret.clone(), Removal { by: process, due });
         }
-        drop(state);
-        if let Some(id) = unsaved {
-            self.unlink_draft(id);
-        }
     }
 
     fn unlink_unsaved(&self, secret: &SecretName, name: &str) -> FsResult<()> {
-        let target = if name == VALUE { Target::Value(secret.clone()) } else { Target::Meta(secret.clone(), None) };
+        let target = match name {
+            VALUE => Target::Value(secret.clone(), Face::Value),
+            _ => Target::Meta(secret.clone(), None),
+        };
         let mut state = self.state();
         if let Some(newborn) = state.newborn.get_mut(secret).filter(|_| name == META) {
             newborn.attributes = None;
@@ -169,7 +196,7 @@ impl SecretFs {
                 self.remove_secret(call, &secret, process)
             }
             Node::Deleted => self.purge(call, &parse_existing(name)?),
-            Node::Dir(secret) if name == VERSIONS => {
+            Node::Dir(secret) if matches!(name, VERSIONS | CERTIFICATE) => {
                 if self.may_clear(&secret, process) {
                     Ok(())
                 } else {
@@ -183,6 +210,7 @@ impl SecretFs {
     fn remove_secret(&self, call: &Call, secret: &SecretName, process: Process) -> FsResult<()> {
         let mut state = self.state();
         if state.newborn.remove(secret).is_some() {
+            state.drop_unsaved(secret);
             return Ok(());
         }
         if state.is_ghost_of(secret, process, self.now()) && !state.removals.contains_key(secret) {
@@ -195,7 +223,11 @@ impl SecretFs {
         } else {
             drop(state);
         }
-        self.delete(secret, process, call.wait)
+        self.delete(secret, process, call.wait)?;
+        // What removes a tree is done with this directory now. Whoever looks the name up again looks for a new one:
+        // a ghost here would stand in the way of `mv` from deleted/ by the same program.
+        self.state().ghosts.remove(secret);
+        Ok(())
     }
 
     /// Sends the deletion of a secret.
@@ -208,14 +240,15 @@ impl SecretFs {
             Err(error) => return Err(error.into()),
         }
         let mut state = self.state();
-        state.set_aside.remove(secret);
+        state.unhide(secret);
+        state.drop_scratch(secret);
         state.ghosts.insert(secret.clone(), (by, self.now()));
         Ok(())
     }
 
     fn purge(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
         self.check_may_purge()?;
-        let deleted = self.store.get_deleted(secret, call.wait)?;
+        let deleted = self.deleted_secret(secret, call.wait)?;
         let age = deleted.deleted_date.map_or(0, |date| self.seconds().saturating_sub(date.0));
         if age < i64::try_from(self.options.purge_after.as_secs()).unwrap_or(i64::MAX) {
             return Err(FsError::refused(
@@ -229,7 +262,7 @@ impl SecretFs {
 
     // Removals that wait.
 
-    /// Sends all removals that wait. What is refused comes back and is logged.
+    /// Sends all removals that wait. What is refused comes back, and the refusal stands in `.akvfs/errors`.
     pub fn send_removals(&self, wait: Wait) -> FsResult<()> {
         let waiting: Vec<_> = self.state().removals.keys().cloned().collect();
         if waiting.is_empty() {
@@ -245,6 +278,7 @@ impl SecretFs {
     /// Sends the removals whose delay is over.
     pub fn send_due_removals(&self) {
         let now = self.now();
+        self.state().drop_late_bounces(now);
         let due: Vec<_> = self
             .state()
             .removals
@@ -261,8 +295,9 @@ impl SecretFs {
             Ok(()) => {
                 let secrets = self.state().tree.intern(&Node::Secrets);
                 self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
+                self.drop_files(secret);
             }
-            Err(error) => tracing::error!("removing secrets/{secret}/value was refused, it is back: {error}"),
+            Err(error) => self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error),
         }
     }
 }

@@ -3,14 +3,12 @@
 //! The kernel keeps the lock on both directories until it has the answer, so nothing here waits for the kernel to
 //! drop a name; it is told to, and does so after the answer.
 
-use zeroize::Zeroizing;
+use crate::secret::{MAX_VALUE, SecretName};
 
-use crate::secret::SecretName;
-
-use super::draft::{Target, is_temporary};
+use super::draft::{Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
-use super::lookup::{Home, META, VALUE, VERSIONS, parse_existing};
-use super::tree::{DraftId, Ino, Node};
+use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS, parse_existing};
+use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
 /// How a rename treats what stands at its target.
@@ -47,18 +45,18 @@ impl SecretFs {
         match (self.node(parent)?, self.node(new_parent)?) {
             (Node::Secrets, Node::Deleted) if name == new_name => self.move_to_deleted(call, &parse_existing(name)?),
             (Node::Deleted, Node::Secrets) if name == new_name => self.recover(call, &parse_existing(name)?),
-            (Node::Dir(from), Node::Dir(to)) => {
+            (from, to) => {
+                let (Some(from), Some(to)) = (place(from), place(to)) else { return Err(fixed()) };
                 if mode == RenameMode::KeepExisting && self.lookup_exists(call, new_parent, new_name)? {
                     return Err(FsError::plain(libc::EEXIST));
                 }
-                self.rename_file(call, &from, name, &to, new_name)
+                self.rename_file(call, (&from, name), (&to, new_name), new_parent)
             }
-            _ => Err(fixed()),
         }
     }
 
     fn lookup_exists(&self, call: &Call, parent: Ino, name: &str) -> FsResult<bool> {
-        match self.lookup(call, parent, name) {
+        match self.look_up(call, parent, name) {
             Ok(entry) => {
                 self.forget(entry.node, 1);
                 Ok(true)
@@ -87,117 +85,180 @@ impl SecretFs {
     }
 
     /// A directory that changed its kind: the kernel keeps what it knew below it (measured).
-    fn drop_children(&self, secret: &SecretName) {
+    pub(super) fn drop_children(&self, secret: &SecretName) {
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
-        for name in [VALUE, META, VERSIONS] {
+        for name in [VALUE, META, VERSIONS, CERTIFICATE] {
             self.kernel.tell(Notice::Entry(dir, name.to_owned()));
+        }
+        self.drop_files(secret);
+    }
+
+    fn rename_file(
+        &self,
+        call: &Call,
+        (from, name): (&Place, &str),
+        (to, new_name): (&Place, &str),
+        new_parent: Ino,
+    ) -> FsResult<()> {
+        let scratch = self.state().scratch(from, name);
+        let target = self.rename_target(call, to, new_name)?;
+        match (scratch, target) {
+            (Some(id), Goal::Value(secret, face)) => {
+                self.rename_to_value(call, id, &secret, face)?;
+                self.kernel.tell(Notice::Entry(new_parent, new_name.to_owned()));
+                Ok(())
+            }
+            (Some(id), Goal::Restore) => self.rename_to_backup(call, id),
+            (Some(id), Goal::Meta(secret)) => self.rename_to_meta(call, id, &secret),
+            (Some(id), Goal::Scratch) => self.rename_scratch(id, to, new_name),
+            (None, Goal::Scratch) => self.move_aside(call, (from, name), (to, new_name), new_parent),
+            (None, Goal::Value(..) | Goal::Meta(_) | Goal::Restore) => Err(fixed()),
         }
     }
 
-    fn rename_file(&self, call: &Call, from: &SecretName, name: &str, to: &SecretName, new_name: &str) -> FsResult<()> {
-        let scratch = self.state().scratch(from, name);
-        match (scratch, name, new_name) {
-            (Some(id), _, VALUE) => self.rename_to_value(call, id, to),
-            (Some(id), _, META) => self.rename_to_meta(call, id, to),
-            (Some(id), _, _) => self.rename_scratch(call, id, to, new_name),
-            (None, VALUE, VALUE | META | VERSIONS) => Err(fixed()),
-            (None, VALUE, _) if from == to => self.move_aside(call, from, new_name),
-            (None, _, _) => Err(FsError::refused(libc::EPERM, "only value and temporary files can be moved here")),
+    fn rename_target(&self, call: &Call, to: &Place, name: &str) -> FsResult<Goal> {
+        let secret = match to {
+            Place::Secret(secret) => secret,
+            Place::Files => return self.rename_target_in_files(call, name),
+            Place::Backups => {
+                let scratch = matches!(self.target_in_backups(call, name)?, Target::Scratch(..));
+                return Ok(if scratch { Goal::Scratch } else { Goal::Restore });
+            }
+        };
+        match (name, self.home(call, secret)?) {
+            (_, Home::Deleted | Home::Ghost) => {
+                Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"))
+            }
+            (VALUE, Home::Live(found)) if found.properties.is_managed() => Err(owned()),
+            (VALUE, _) => Ok(Goal::Value(secret.clone(), Face::Value)),
+            (META, _) => Ok(Goal::Meta(secret.clone())),
+            (VERSIONS | CERTIFICATE, _) => Err(fixed()),
+            _ if is_temporary(name) || SecretName::parse(name).is_ok() => Ok(Goal::Scratch),
+            _ => Err(FsError::refused(libc::EINVAL, "a temporary file needs a temporary name (.x, x~, x.bak)")),
         }
+    }
+
+    fn rename_target_in_files(&self, call: &Call, name: &str) -> FsResult<Goal> {
+        match self.resolve(call, name) {
+            Ok(found) if found.properties.is_managed() => return Err(owned()),
+            Ok(found) => return Ok(Goal::Value(found.properties.name, Face::File)),
+            Err(error) if error.errno() == libc::ENOENT => {}
+            Err(error) => return Err(error),
+        }
+        if is_temporary(name) {
+            return Ok(Goal::Scratch);
+        }
+        let secret = SecretName::parse(name).map_err(|_| {
+            FsError::refused(libc::EINVAL, "no secret can have this name: give one an alias (tag akvfs-file)")
+        })?;
+        self.check_free(call, &secret)?;
+        Ok(Goal::Value(secret, Face::File))
     }
 
     /// The save of editors, sed, rsync and git.
-    fn rename_to_value(&self, call: &Call, id: DraftId, secret: &SecretName) -> FsResult<()> {
-        match self.home(call, secret)? {
-            Home::Live(found) if found.properties.is_managed() => {
-                return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
-            }
-            Home::Live(_) | Home::Newborn => {}
-            Home::Deleted | Home::Ghost => {
-                return Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"));
-            }
+    fn rename_to_value(&self, call: &Call, id: DraftId, secret: &SecretName, face: Face) -> FsResult<()> {
+        {
+            let mut state = self.state();
+            state.removals.remove(secret);
+            state.movers.remove(&(secret.clone(), face));
         }
-        self.state().removals.remove(secret);
-        let bytes = self.with_draft(id, |draft| Ok(Zeroizing::new(draft.bytes().to_vec())))?;
-        if bytes.len() > crate::secret::MAX_VALUE {
+        let bytes = self.with_draft(id, |draft| draft.whole())?;
+        if face == Face::Value && bytes.len() > MAX_VALUE {
             return Err(FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"));
         }
-        self.save_value(secret, bytes, call.wait)?;
+        self.save_value(secret, face, &bytes, call.wait)?;
+        self.state().is_saved(secret);
         self.with_draft(id, |draft| {
-            draft.target = Target::Value(secret.clone());
+            draft.target = Target::Value(secret.clone(), face);
             draft.retired = true;
             draft.dirty = false;
-            draft.copy_of_value = false;
             Ok(())
         })?;
-        let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
-        self.kernel.tell(Notice::Entry(dir, VALUE.to_owned()));
         self.state().drop_if_unused(id);
+        Ok(())
+    }
+
+    fn rename_to_backup(&self, call: &Call, id: DraftId) -> FsResult<()> {
+        let bytes = self.with_draft(id, |draft| draft.whole())?;
+        self.restore(&bytes, call.wait)?;
+        self.unlink_draft(id);
         Ok(())
     }
 
     fn rename_to_meta(&self, call: &Call, id: DraftId, secret: &SecretName) -> FsResult<()> {
-        let bytes = self.with_draft(id, |draft| Ok(Zeroizing::new(draft.bytes().to_vec())))?;
+        let bytes = self.with_draft(id, |draft| draft.whole())?;
         self.save_meta(secret, None, &bytes, call.wait)?;
-        self.with_draft(id, |draft| {
-            draft.target = Target::Nameless;
-            draft.dirty = false;
-            Ok(())
-        })?;
+        self.unlink_draft(id);
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
         self.kernel.tell(Notice::Entry(dir, META.to_owned()));
-        self.state().drop_if_unused(id);
         Ok(())
     }
 
-    fn rename_scratch(&self, call: &Call, id: DraftId, to: &SecretName, new_name: &str) -> FsResult<()> {
-        self.check_scratch_target(call, to, new_name)?;
+    fn rename_scratch(&self, id: DraftId, to: &Place, new_name: &str) -> FsResult<()> {
         let mut state = self.state();
-        let replaced = state.scratch(to, new_name).filter(|other| *other != id);
-        if let Some(draft) = replaced.and_then(|other| state.drafts.get_mut(&other)) {
-            draft.target = Target::Nameless;
-        }
+        state.replace_scratch(to, new_name, Some(id));
         if let Some(draft) = state.drafts.get_mut(&id) {
+            if !draft.is_scratch_in(to) {
+                draft.way_back = None;
+            }
             draft.target = Target::Scratch(to.clone(), new_name.to_owned());
         }
-        if let Some(other) = replaced {
-            state.drop_if_unused(other);
-        }
         Ok(())
     }
 
-    fn check_scratch_target(&self, call: &Call, dir: &SecretName, name: &str) -> FsResult<()> {
-        if name == VERSIONS || !(is_temporary(name) || SecretName::parse(name).is_ok()) {
-            return Err(FsError::refused(libc::EINVAL, "a temporary file needs a temporary name (.x, x~, x.bak)"));
+    /// An editor makes a backup by moving the file aside. It gets a copy; the file stays where it is for everybody
+    /// else, so that readers never miss it.
+    fn move_aside(
+        &self,
+        call: &Call,
+        (from, name): (&Place, &str),
+        (to, new_name): (&Place, &str),
+        new_parent: Ino,
+    ) -> FsResult<()> {
+        let (secret, face) = match from {
+            Place::Secret(secret) if name == VALUE => (secret.clone(), Face::Value),
+            Place::Files => (self.resolve(call, name)?.properties.name, Face::File),
+            Place::Secret(_) | Place::Backups => return Err(fixed()),
+        };
+        if from != to {
+            return Err(fixed());
         }
-        match self.home(call, dir)? {
-            Home::Live(_) | Home::Newborn => Ok(()),
-            Home::Deleted | Home::Ghost => Err(FsError::plain(libc::EPERM)),
-        }
-    }
-
-    /// An editor makes a backup by moving the value aside. It gets a copy; the value stays where it is, so that readers
-    /// never miss it.
-    fn move_aside(&self, call: &Call, secret: &SecretName, new_name: &str) -> FsResult<()> {
-        self.check_scratch_target(call, secret, new_name)?;
-        let value = self.value_to_change(call, secret)?;
-        let now = self.seconds();
+        let (content, _) = self.bytes_to_change(call, &secret, face)?;
+        let (process, now) = (self.process(call), self.seconds());
         let mut state = self.state();
-        if let Some(other) = state.scratch(secret, new_name) {
-            if let Some(draft) = state.drafts.get_mut(&other) {
-                draft.target = Target::Nameless;
-            }
-            state.drop_if_unused(other);
-        }
-        let id = state.new_draft(Target::Scratch(secret.clone(), new_name.to_owned()), None);
+        state.movers.insert((secret.clone(), face), (process, self.now()));
+        state.set_aside.remove(&(secret.clone(), face));
+        state.replace_scratch(to, new_name, None);
+        let id = state.new_draft(Target::Scratch(to.clone(), new_name.to_owned()), None);
         if let Some(draft) = state.drafts.get_mut(&id) {
-            draft.load(&value);
-            (draft.uid, draft.gid, draft.mtime, draft.copy_of_value) = (call.uid, call.gid, now, true);
+            draft.load(content.bytes());
+            (draft.uid, draft.gid, draft.mtime) = (call.uid, call.gid, now);
+            draft.way_back = Some((secret, face, process));
         }
-        let dir = state.tree.intern(&Node::Dir(secret.clone()));
         drop(state);
-        self.kernel.tell(Notice::Entry(dir, new_name.to_owned()));
-        self.kernel.tell(Notice::Entry(dir, VALUE.to_owned()));
+        self.kernel.tell(Notice::Entry(new_parent, new_name.to_owned()));
+        self.kernel.tell(Notice::Entry(new_parent, name.to_owned()));
         Ok(())
     }
+}
+
+/// What stands at the target of a rename.
+enum Goal {
+    Value(SecretName, Face),
+    Meta(SecretName),
+    Restore,
+    Scratch,
+}
+
+fn place(node: Node) -> Option<Place> {
+    match node {
+        Node::Dir(secret) => Some(Place::Secret(secret)),
+        Node::Files => Some(Place::Files),
+        Node::Backups => Some(Place::Backups),
+        _ => None,
+    }
+}
+
+fn owned() -> FsError {
+    FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate")
 }

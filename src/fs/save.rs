@@ -5,13 +5,18 @@ use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::secret::{KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp, Version};
+use crate::secret::{
+    KeyVaultSecret, MAX_VALUE, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp, Version,
+};
 use crate::store::{ErrorKind, StoreError, Wait};
 
+use super::certificate::CertificateFile;
+use super::content::Content;
 use super::draft::Target;
+use super::encoding::{self, Encoding};
 use super::errno::{FsError, FsResult};
 use super::lookup::VALUE;
-use super::tree::{DraftId, Node};
+use super::tree::{DraftId, Face, Node};
 use super::{Notice, SecretFs};
 
 /// How long a save waits for the kernel to drop the old version's name. It needs microseconds, unless a slow request
@@ -23,10 +28,12 @@ impl SecretFs {
     pub(super) fn save(&self, id: DraftId, wait: Wait) -> FsResult<()> {
         let saving = self.with_draft(id, |draft| Ok(draft.saving.clone()))?;
         let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let Some((target, bytes, writes)) = self.unsaved(id) else { return Ok(()) };
+        let Some(Unsaved { target, bytes, writes }) = self.unsaved(id)? else { return Ok(()) };
         match &target {
-            Target::Value(secret) => self.save_value(secret, bytes, wait)?,
+            Target::Value(secret, face) => self.save_value(secret, *face, &bytes, wait)?,
             Target::Meta(secret, version) => self.save_meta(secret, version.as_ref(), &bytes, wait)?,
+            Target::Refresh => self.refresh_named(&bytes, wait)?,
+            Target::Restore(_) => self.restore(&bytes, wait)?,
             Target::Scratch(..) | Target::Nameless => return self.saved(id, writes),
         }
         self.kernel.settle(wait.remaining(&*self.clock).min(SETTLE_LIMIT));
@@ -40,49 +47,53 @@ impl SecretFs {
         })
     }
 
-    fn unsaved(&self, id: DraftId) -> Option<(Target, Zeroizing<Vec<u8>>, u64)> {
-        let state = self.state();
-        let draft = state.drafts.get(&id).filter(|draft| draft.dirty)?;
-        Some((draft.target.clone(), Zeroizing::new(draft.bytes().to_vec()), draft.writes))
+    fn unsaved(&self, id: DraftId) -> FsResult<Option<Unsaved>> {
+        self.with_draft(id, |draft| match draft.dirty {
+            true => Ok(Some(Unsaved { target: draft.target.clone(), bytes: draft.whole()?, writes: draft.writes })),
+            false => Ok(None),
+        })
     }
 
-    /// Makes `bytes` the secret's value: one new version, or none if they are its value already.
-    pub(super) fn save_value(&self, secret: &SecretName, mut bytes: Zeroizing<Vec<u8>>, wait: Wait) -> FsResult<()> {
-        let text = String::from_utf8(std::mem::take(&mut *bytes)).map_err(|error| {
-            // The bytes come back to be wiped.
-            drop(Zeroizing::new(error.into_bytes()));
-            FsError::refused(libc::EILSEQ, "a value is text: these bytes are not UTF-8")
-        })?;
-        let value = SecretValue::new(text);
-        let mut attributes = match self.before_saving(secret, wait)? {
-            Before::Same(kept) if kept.value == value && !self.options.always_set => return Ok(()),
+    /// Makes `bytes` the secret's value: one new version, or none if the file holds them already.
+    pub(super) fn save_value(&self, secret: &SecretName, face: Face, bytes: &[u8], wait: Wait) -> FsResult<()> {
+        if face == Face::Value {
+            // What cannot be stored is refused before anybody is asked.
+            as_text(bytes)?;
+        }
+        self.metrics.saves.add();
+        let before = self.before_saving(secret, wait)?;
+        let bytes = match &before {
+            Before::Same(kept) if self.options.final_newline_as_before => without_added_newline(kept, face, bytes),
+            _ => bytes,
+        };
+        let mut attributes = match before {
+            Before::Same(kept) if !self.options.always_set && holds(&kept, face, bytes) => {
+                self.state().is_saved(secret);
+                return Ok(());
+            }
             Before::Same(kept) => carried_over(&kept.properties),
             Before::Unreadable(properties) => carried_over(&properties),
             Before::New(attributes) => attributes,
         };
-        attributes.expires_on = attributes.expires_on.or_else(|| self.expiry());
+        let value = encode(face, bytes, &mut attributes)?;
+        if let Some(lifetime) = self.options.expires_in {
+            let ends = self.seconds().saturating_add(i64::try_from(lifetime.as_secs()).unwrap_or(i64::MAX));
+            attributes.expires_on = attributes.expires_on.or(Some(Timestamp(ends)));
+        }
         self.store.set(secret, &value, &attributes, wait)?;
+        self.metrics.versions.add();
         self.publish(secret);
         Ok(())
-    }
-
-    /// When what is saved now expires.
-    fn expiry(&self) -> Option<Timestamp> {
-        let lifetime = self.options.expires_in?;
-        Some(Timestamp(self.seconds().saturating_add_unsigned(lifetime.as_secs())))
     }
 
     /// What the vault holds before a save. Asked anew: neither "these bytes are there already" nor the tags to carry over
     /// may come from what another party has replaced meanwhile.
     fn before_saving(&self, secret: &SecretName, wait: Wait) -> FsResult<Before> {
-        if let Some(newborn) = self.state().newborn.get(secret) {
-            return Ok(Before::New(newborn.attributes.clone().unwrap_or_default()));
-        }
         self.store.expire(Some(secret));
         match self.store.get(secret, None, wait) {
             Ok(kept) => Ok(Before::Same(Box::new(kept))),
             Err(error) => match error.kind {
-                ErrorKind::NotFound => Ok(Before::New(SecretAttributes::default())),
+                ErrorKind::NotFound => Ok(self.new_secret(secret)),
                 // An identity may be allowed to set and not to get; the listing then tells the tags.
                 ErrorKind::Forbidden => Ok(self.listed_before(secret, wait)),
                 _ => Err(error.into()),
@@ -93,21 +104,38 @@ impl SecretFs {
     fn listed_before(&self, secret: &SecretName, wait: Wait) -> Before {
         match self.store.find(secret, wait) {
             Ok(found) => Before::Unreadable(Box::new(found.properties)),
-            Err(_) => Before::New(SecretAttributes::default()),
+            Err(_) => self.new_secret(secret),
         }
+    }
+
+    fn new_secret(&self, secret: &SecretName) -> Before {
+        let attributes = self.state().newborn.get(secret).and_then(|newborn| newborn.attributes.clone());
+        Before::New(attributes.unwrap_or_default())
     }
 
     /// A new version is current: everybody looks the name up again.
     fn publish(&self, secret: &SecretName) {
-        let dir = {
+        {
             let mut state = self.state();
             state.newborn.remove(secret);
-            state.removals.remove(secret);
-            state.set_aside.remove(secret);
+            state.is_saved(secret);
             state.ghosts.remove(secret);
-            state.tree.intern(&Node::Dir(secret.clone()))
+        }
+        self.announce(secret);
+    }
+
+    /// Everybody looks at this secret's files again.
+    fn announce(&self, secret: &SecretName) {
+        let (dir, parts) = {
+            let mut state = self.state();
+            let dir = state.tree.intern(&Node::Dir(secret.clone()));
+            (dir, state.tree.intern(&Node::Certificate(secret.clone())))
         };
+        for part in CertificateFile::ALL {
+            self.kernel.tell(Notice::Entry(parts, part.name().to_owned()));
+        }
         self.kernel.tell(Notice::Entry(dir, VALUE.to_owned()));
+        self.drop_files(secret);
     }
 
     pub(super) fn save_meta(
@@ -142,7 +170,7 @@ impl SecretFs {
             return Ok(());
         }
         self.store.update(secret, version, changes, wait)?;
-        self.publish(secret);
+        self.announce(secret);
         Ok(())
     }
 
@@ -164,6 +192,48 @@ impl SecretFs {
 
 fn is_refused(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden)
+}
+
+fn as_text(bytes: &[u8]) -> FsResult<&str> {
+    std::str::from_utf8(bytes).map_err(|_| {
+        FsError::refused(libc::EILSEQ, "a value is text: these bytes are not UTF-8 (files/NAME takes any)")
+    })
+}
+
+/// Whether this file of the secret holds these bytes.
+fn holds(kept: &KeyVaultSecret, face: Face, bytes: &[u8]) -> bool {
+    Content::of(kept, face).is_ok_and(|content| content.bytes() == bytes)
+}
+
+/// `bytes` without the newline at their end that the file did not have before.
+fn without_added_newline<'a>(kept: &KeyVaultSecret, face: Face, bytes: &'a [u8]) -> &'a [u8] {
+    let had_one = Content::of(kept, face).is_ok_and(|content| content.bytes().ends_with(b"\n"));
+    bytes.strip_suffix(b"\n").filter(|_| !had_one).unwrap_or(bytes)
+}
+
+/// The string to store for these bytes, and the tag that says how it was made.
+fn encode(face: Face, bytes: &[u8], attributes: &mut SecretAttributes) -> FsResult<SecretValue> {
+    if face == Face::Value {
+        if let Some(tags) = &mut attributes.tags {
+            tags.remove(encoding::TAG);
+        }
+        return Ok(SecretValue::new(as_text(bytes)?.to_owned()));
+    }
+    let content_type = attributes.content_type.as_deref();
+    let before = Encoding::told(attributes.tags.as_ref(), content_type);
+    let (after, mut text) = encoding::encode_keeping(before, bytes);
+    if text.len() > MAX_VALUE {
+        return Err(FsError::refused(libc::EFBIG, "made text of, these bytes are more than the 25600 of a value"));
+    }
+    attributes.tags = encoding::retag(attributes.tags.take(), content_type, after);
+    Ok(SecretValue::new(std::mem::take(&mut *text)))
+}
+
+/// What is to be saved, and up to which write.
+struct Unsaved {
+    target: Target,
+    bytes: Zeroizing<Vec<u8>>,
+    writes: u64,
 }
 
 /// What stood there before a save.

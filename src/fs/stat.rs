@@ -4,32 +4,30 @@
 
 use std::time::Duration;
 
-use crate::secret::{SecretName, SecretProperties, Version};
+use crate::secret::{KeyVaultSecret, SecretName, SecretProperties, Version};
 use crate::store::{ErrorKind, Found, StoreError, Wait};
 
 use super::attr::{Attr, Entry, Kind, Stat};
+use super::content::{Content, bound};
 use super::draft::Target;
-use super::errno::{FsError, FsResult};
-use super::tree::{Bound, DraftId, Ino, Node};
+use super::errno::FsResult;
+use super::tree::{Bound, DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 
 /// The size shown for a value that may not be read. Not 0: a file of size 0 reads as empty without asking (measured).
 const UNREADABLE_SIZE: u64 = 1;
 
-/// What is fixed about a version, as the tree keeps it.
-pub(super) fn bound(version: &Version, size: usize, properties: &SecretProperties) -> Bound {
-    Bound { version: version.clone(), size: size as u64, updated_on: properties.updated_on }
-}
-
 impl SecretFs {
     /// A file's attributes.
     pub fn getattr(&self, call: &Call, ino: Ino) -> FsResult<Stat> {
         match self.node(ino)? {
-            node @ (Node::Root | Node::Secrets | Node::Deleted) => {
+            node @ (Node::Root | Node::Secrets | Node::Deleted | Node::Files | Node::Backups | Node::Control) => {
                 Ok(self.directory(&node, self.mounted, self.options.kernel_ttl).stat)
             }
-            node @ (Node::Dir(_) | Node::Versions(_)) => Ok(self.directory(&node, self.mounted, Duration::ZERO).stat),
-            Node::Value(secret) => self.getattr_value(call, ino, &secret),
+            node @ (Node::Dir(_) | Node::Versions(_) | Node::Certificate(_)) => {
+                Ok(self.directory(&node, self.mounted, Duration::ZERO).stat)
+            }
+            Node::Value(secret, face) => self.getattr_value(call, ino, &secret, face),
             Node::OldVersion(secret, version) => self.getattr_version(call, ino, &secret, &version),
             Node::Meta(secret, version) => self.getattr_meta(call, ino, &secret, version.as_ref()),
             Node::Current(_) => {
@@ -37,22 +35,20 @@ impl SecretFs {
                 let attr = Attr { ino, kind: Kind::Symlink, mode: 0o777, size: 32, ..self.ghost_attr() };
                 Ok(Stat { attr, ttl: Duration::ZERO })
             }
+            Node::Backup(_) => Ok(self.backup_stat(ino)),
             Node::Draft(id) => self.draft_entry(id).map(|entry| entry.stat),
+            Node::ControlFile(file) => Ok(self.getattr_control(ino, file)),
         }
     }
 
-    fn getattr_value(&self, call: &Call, ino: Ino, secret: &SecretName) -> FsResult<Stat> {
+    fn getattr_value(&self, call: &Call, ino: Ino, secret: &SecretName, face: Face) -> FsResult<Stat> {
         let found = self.store.find(secret, Wait::No).ok();
         let bound_to = self.state().tree.bound(ino).cloned();
         if let Some(bound) = bound_to {
             return Ok(self.bound_stat(ino, &bound, found.as_ref()));
         }
         match self.store.get(secret, None, call.wait) {
-            Ok(kept) => {
-                let Some(version) = &kept.properties.version else { return Err(FsError::plain(libc::EIO)) };
-                self.state().tree.bind(ino, bound(version, kept.value.len(), &kept.properties));
-                Ok(self.value_stat(ino, &kept.properties, self.options.kernel_ttl))
-            }
+            Ok(kept) => Ok(self.value_stat(ino, &kept, face, call.wait)?),
             Err(error) => {
                 let known = found.map(|found| found.properties);
                 self.unreadable_stat(ino, known, error)
@@ -60,9 +56,31 @@ impl SecretFs {
         }
     }
 
+    fn value_stat(&self, ino: Ino, kept: &KeyVaultSecret, face: Face, wait: Wait) -> FsResult<Stat> {
+        let content = match self.content(kept, face, wait) {
+            Err(error) if error.is_not_in_memory() => return Err(error),
+            content => content,
+        };
+        // What cannot be decoded is told by open; it has the string's size until then.
+        let size = content.as_ref().map_or(kept.value.len(), |content| content.bytes().len()) as u64;
+        let bound = content.ok().and_then(|content| bound(kept, face, &content));
+        let ttl = if bound.is_some() { self.options.kernel_ttl } else { Duration::ZERO };
+        let mut state = self.state();
+        if let Some(bound) = bound {
+            state.tree.bind(ino, bound);
+        }
+        let shown = state.tree.shown(ino);
+        drop(state);
+        Ok(Stat { attr: Attr { ino: shown, ..self.attr_of(&kept.properties, size) }, ttl })
+    }
+
     fn getattr_version(&self, call: &Call, ino: Ino, secret: &SecretName, version: &Version) -> FsResult<Stat> {
         match self.store.get(secret, Some(version), call.wait) {
             Ok(kept) => {
+                let whole = Content::Value(kept.value.clone());
+                if let Some(bound) = bound(&kept, Face::Value, &whole) {
+                    self.state().tree.bind(ino, bound);
+                }
                 let dated = kept.properties.created_on.map_or(self.mounted, |date| date.0);
                 let attr = Attr { ino, mtime: dated, ..self.attr_of(&kept.properties, kept.value.len() as u64) };
                 Ok(Stat { attr, ttl: self.options.kernel_ttl })
@@ -120,35 +138,28 @@ impl SecretFs {
 
     pub(super) fn directory(&self, node: &Node, mtime: i64, ttl: Duration) -> Entry {
         let ino = self.state().tree.intern(node);
-        let attr =
-            Attr { ino, kind: Kind::Directory, mode: self.options.dir_mode, mtime, nlink: 2, ..self.ghost_attr() };
+        // What the mount tells of itself is for its owner, whoever else is let in.
+        let mode = if *node == Node::Control { 0o500 } else { self.options.dir_mode };
+        let attr = Attr { ino, kind: Kind::Directory, mode, mtime, nlink: 2, ..self.ghost_attr() };
         Entry { node: ino, stat: Stat { attr, ttl }, ttl }
     }
 
-    pub(super) fn value_entry(&self, secret: &SecretName, version: Option<&Version>, attr: Attr) -> Entry {
-        let ino = self.state().tree.value(secret, version);
+    /// A file whose version comes with the getattr that follows.
+    pub(super) fn unbound_entry(&self, secret: &SecretName, face: Face, attr: Attr) -> Entry {
+        let ino = self.state().tree.unbound_value(secret, face);
         Entry { node: ino, stat: Stat { attr: Attr { ino, ..attr }, ttl: Duration::ZERO }, ttl: Duration::ZERO }
     }
 
-    pub(super) fn bound_value(
-        &self,
-        secret: &SecretName,
-        version: &Version,
-        size: usize,
-        properties: &SecretProperties,
-    ) -> Ino {
-        let mut state = self.state();
-        let ino = state.tree.value(secret, Some(version));
-        state.tree.bind(ino, bound(version, size, properties));
-        ino
-    }
-
-    pub(super) fn value_stat(&self, ino: Ino, properties: &SecretProperties, ttl: Duration) -> Stat {
-        let (shown, size) = {
-            let state = self.state();
-            (state.tree.shown(ino), state.tree.bound(ino).map_or(0, |bound| bound.size))
+    /// A file of a version that is in memory.
+    pub(super) fn bound_entry(&self, kept: &KeyVaultSecret, face: Face, ttl: Duration) -> FsResult<Entry> {
+        let secret = &kept.properties.name;
+        let content = self.content(kept, face, Wait::No).ok();
+        let Some(bound) = content.and_then(|content| bound(kept, face, &content)) else {
+            return Ok(self.unbound_entry(secret, face, self.attr_of(&kept.properties, kept.value.len() as u64)));
         };
-        Stat { attr: Attr { ino: shown, ..self.attr_of(properties, size) }, ttl: self.kernel_ttl(ttl) }
+        let ino = self.state().tree.bound_value(secret, face, bound);
+        let stat = self.value_stat(ino, kept, face, Wait::No)?;
+        Ok(Entry { node: ino, stat: Stat { ttl: stat.ttl.min(ttl), ..stat }, ttl })
     }
 
     /// A bound inode's attributes: its size for ever, its date as long as it is current.

@@ -1,31 +1,37 @@
 //! What the filesystem remembers between two calls. Asks nobody; times come as arguments.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::time::Duration;
 
-use zeroize::Zeroizing;
+use lru::LruCache;
 
 use crate::clock::Moment;
-use crate::secret::{SecretAttributes, SecretName, SecretValue};
+use crate::secret::{SecretAttributes, SecretName, Version};
+use crate::store::Continuation;
 
 use super::attr::DirEntry;
-use super::draft::{Draft, Target};
+use super::content::Content;
+use super::control::ControlFile;
+use super::draft::{Draft, Place, Target};
+use super::journal::Journal;
 use super::processes::Process;
-use super::tree::{DraftId, Ino, Node, Tree};
+use super::tree::{DraftId, Face, Ino, Node, Tree};
 
 /// How long a thread whose open was answered ESTALE has to come back (measured: at once; SAVES.md 2).
 const BOUNCE_LIMIT: Duration = Duration::from_secs(2);
 /// How long a process that removes a directory is believed to be still at it (SAVES.md 4).
 pub const REMOVER_LIMIT: Duration = Duration::from_secs(30);
 
+/// How soon the kernel repeats a look-up that failed (at once; this is for a busy machine).
+const REPEAT_LIMIT: Duration = Duration::from_secs(1);
+
 /// An open descriptor, or several that share one open.
 #[derive(Clone)]
 pub enum Handle {
-    /// A version's value, as it was when it was opened.
-    Value(SecretValue),
-    /// A document made at open.
-    Document(Arc<Zeroizing<Vec<u8>>>),
+    /// Bytes as they were when it was opened.
+    Content(Content),
     /// A draft.
     Draft {
         /// Which.
@@ -35,14 +41,56 @@ pub enum Handle {
         /// Opened for writing.
         writable: bool,
     },
-    /// A directory, as it was at its first read.
-    Directory {
-        /// Whose.
-        ino: Ino,
-        /// `None` before the first read.
-        entries: Option<Arc<Vec<DirEntry>>>,
-    },
+    /// A directory.
+    Directory(Reading),
 }
+
+/// How far a directory was read.
+#[derive(Clone)]
+pub struct Reading {
+    /// Which.
+    pub ino: Ino,
+    /// What was read.
+    pub entries: Arc<Vec<DirEntry>>,
+    /// What was not.
+    pub rest: Rest,
+}
+
+impl Reading {
+    /// Nothing of it.
+    pub fn new(ino: Ino) -> Self {
+        Self { ino, entries: Arc::default(), rest: Rest::All }
+    }
+}
+
+/// What of a directory was not read yet.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rest {
+    /// All of it.
+    All,
+    /// From here on.
+    From(Continuation),
+    /// Nothing.
+    Nothing,
+}
+
+impl Rest {
+    /// What a page leaves.
+    pub fn of(next: Option<Continuation>) -> Self {
+        next.map_or(Self::Nothing, Self::From)
+    }
+
+    /// Where the next page starts.
+    pub fn place(&self) -> Option<&Continuation> {
+        match self {
+            Self::From(place) => Some(place),
+            Self::All | Self::Nothing => None,
+        }
+    }
+}
+
+/// Which thread was sent back from which file.
+pub type Bounced = (u32, SecretName, Face);
 
 /// A thread that was sent back to look the name up again, so that it gets an inode of its own.
 pub struct Bounce {
@@ -69,6 +117,30 @@ pub struct Removal {
     pub due: Moment,
 }
 
+/// How many parts of certificates are kept; each took up to a second to find.
+const MAX_PARTS: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
+
+/// Parts of certificates, by version and file.
+pub struct Parts(LruCache<(SecretName, Version, Face), Content>);
+
+impl Default for Parts {
+    fn default() -> Self {
+        Self(LruCache::new(MAX_PARTS))
+    }
+}
+
+impl Parts {
+    /// A part that was found before.
+    pub fn get(&mut self, key: &(SecretName, Version, Face)) -> Option<&Content> {
+        self.0.get(key)
+    }
+
+    /// Keeps a part.
+    pub fn put(&mut self, key: (SecretName, Version, Face), part: Content) {
+        self.0.put(key, part);
+    }
+}
+
 /// See the module.
 #[derive(Default)]
 pub struct State {
@@ -79,17 +151,31 @@ pub struct State {
     /// The handles.
     pub handles: HashMap<u64, Handle>,
     /// Threads on their way back, by name.
-    pub bounces: HashMap<(u32, SecretName), Bounce>,
+    pub bounces: HashMap<Bounced, Bounce>,
+    /// Readers that were sent back because another version was current, by thread.
+    overtaken: HashMap<u32, (SecretName, Moment)>,
+    /// Look-ups whose time was up, by thread.
+    late: HashMap<u32, (Ino, String, Moment)>,
+    /// Under which directory the kernel was last shown a secret's own.
+    shown_in: HashMap<SecretName, Ino>,
     /// Directories without a secret.
     pub newborn: BTreeMap<SecretName, Newborn>,
     /// Values hidden because their secret is going to be deleted.
     pub removals: BTreeMap<SecretName, Removal>,
     /// Values hidden because they were moved aside and then unlinked.
-    pub set_aside: BTreeSet<SecretName>,
+    pub set_aside: HashSet<(SecretName, Face)>,
+    /// Who moved a file aside, and when. For him it is gone, so that he may create it anew (`cp -b`).
+    pub movers: HashMap<(SecretName, Face), (Process, Moment)>,
     /// Secrets that are gone, and the process that still clears up behind them.
     pub ghosts: HashMap<SecretName, (Process, Moment)>,
+    /// Parts of certificates that were found.
+    pub parts: Parts,
     /// Who listed a secret's directory, and when.
     pub listers: HashMap<SecretName, Vec<(Process, Moment)>>,
+    /// The last failures.
+    pub journal: Journal,
+    /// What a file in `.akvfs` said when its name was last looked up.
+    pub documents: HashMap<ControlFile, Content>,
     next: u64,
 }
 
@@ -123,32 +209,94 @@ impl State {
     }
 
     /// The temporary file of this name.
-    pub fn scratch(&self, dir: &SecretName, name: &str) -> Option<DraftId> {
-        let is_it = |target: &Target| matches!(target, Target::Scratch(d, n) if d == dir && n == name);
+    pub fn scratch(&self, place: &Place, name: &str) -> Option<DraftId> {
+        let is_it = |target: &Target| matches!(target, Target::Scratch(p, n) if p == place && n == name);
         self.drafts.iter().find(|(_, draft)| is_it(&draft.target)).map(|(id, _)| *id)
     }
 
+    /// What all drafts hold together.
+    pub fn bytes_in_drafts(&self) -> usize {
+        self.drafts.values().map(|draft| draft.bytes().len()).sum()
+    }
+
+    /// Takes its name from the temporary file that a rename replaces.
+    pub fn replace_scratch(&mut self, place: &Place, name: &str, by: Option<DraftId>) {
+        let Some(id) = self.scratch(place, name).filter(|id| Some(*id) != by) else { return };
+        if let Some(draft) = self.drafts.get_mut(&id) {
+            draft.target = Target::Nameless;
+        }
+        self.drop_if_unused(id);
+    }
+
     /// The names of the temporary files in a directory.
-    pub fn scratch_names(&self, dir: &SecretName) -> BTreeMap<String, Ino> {
+    pub fn scratch_names(&self, place: &Place) -> BTreeMap<String, Ino> {
         self.drafts
             .values()
             .filter_map(|draft| match &draft.target {
-                Target::Scratch(d, name) if d == dir => Some((name.clone(), draft.ino)),
+                Target::Scratch(p, name) if p == place => Some((name.clone(), draft.ino)),
                 _ => None,
             })
             .collect()
     }
 
-    /// Whether a copy of this secret's value, moved aside, is still there.
-    pub fn has_copy(&self, name: &SecretName) -> bool {
-        self.drafts
-            .values()
-            .any(|draft| draft.copy_of_value && matches!(&draft.target, Target::Scratch(dir, _) if dir == name))
+    /// Whether a copy of this file, moved aside by one of `by`, is still there.
+    fn has_way_back(&self, name: &SecretName, face: Face, by: impl Fn(Process) -> bool) -> bool {
+        self.drafts.values().filter(|draft| matches!(draft.target, Target::Scratch(..))).any(|draft| {
+            draft.way_back.as_ref().is_some_and(|(of, its, process)| of == name && *its == face && by(*process))
+        })
     }
 
-    /// Whether `value` is hidden from everybody.
-    pub fn is_hidden(&self, name: &SecretName) -> bool {
-        self.removals.contains_key(name) || (self.set_aside.contains(name) && self.has_copy(name))
+    /// Whether `process` moved this file aside and can still move it back.
+    pub fn can_go_back(&self, name: &SecretName, face: Face, process: Process) -> bool {
+        self.has_way_back(name, face, |by| by == process)
+    }
+
+    /// A save has succeeded: what was moved aside before is a file like any other, and the value is to be seen.
+    pub fn is_saved(&mut self, name: &SecretName) {
+        self.unhide(name);
+        let is_way_back = |draft: &&mut Draft| draft.way_back.as_ref().is_some_and(|(of, ..)| of == name);
+        self.drafts.values_mut().filter(is_way_back).for_each(|draft| draft.way_back = None);
+    }
+
+    /// Takes the names away from all temporary files of a secret whose directory goes.
+    pub fn drop_scratch(&mut self, name: &SecretName) {
+        let place = Place::Secret(name.clone());
+        self.make_nameless(|draft| draft.is_scratch_in(&place));
+    }
+
+    /// Takes the names away from all that was never saved in a directory that goes.
+    pub fn drop_unsaved(&mut self, name: &SecretName) {
+        let place = Place::Secret(name.clone());
+        self.make_nameless(|draft| {
+            let is_its =
+                matches!(&draft.target, Target::Value(secret, Face::Value) | Target::Meta(secret, _) if secret == name);
+            is_its || draft.is_scratch_in(&place)
+        });
+    }
+
+    /// Takes the names away from those drafts: nothing of them is saved any more.
+    pub fn make_nameless(&mut self, which: impl Fn(&Draft) -> bool) {
+        let gone: Vec<_> = self.drafts.iter().filter(|(_, draft)| which(draft)).map(|(id, _)| *id).collect();
+        for id in gone {
+            if let Some(draft) = self.drafts.get_mut(&id) {
+                draft.target = Target::Nameless;
+                draft.dirty = false;
+            }
+            self.drop_if_unused(id);
+        }
+    }
+
+    /// Whether this file is hidden from everybody.
+    pub fn is_hidden(&self, name: &SecretName, face: Face) -> bool {
+        let set_aside = self.set_aside.contains(&(name.clone(), face)) && self.has_way_back(name, face, |_| true);
+        set_aside || self.removals.contains_key(name)
+    }
+
+    /// A new file stands where one was removed or moved aside: nothing is hidden any more.
+    pub fn unhide(&mut self, name: &SecretName) {
+        self.removals.remove(name);
+        self.set_aside.retain(|(of, _)| of != name);
+        self.movers.retain(|(of, _), _| of != name);
     }
 
     /// The draft that a file being created under `target` is, if `process` is its writer.
@@ -160,13 +308,14 @@ impl State {
     }
 
     /// Sends a thread back from `ino`.
-    pub fn bounce(&mut self, thread: u32, name: &SecretName, ino: Ino, now: Moment) {
+    pub fn bounce(&mut self, key: Bounced, ino: Ino, now: Moment) {
         self.drop_late_bounces(now);
         let shown = self.tree.shown(ino);
-        self.bounces.insert((thread, name.clone()), Bounce { draft: None, shown, until: now + BOUNCE_LIMIT });
+        self.bounces.insert(key, Bounce { draft: None, shown, until: now + BOUNCE_LIMIT });
     }
 
-    fn drop_late_bounces(&mut self, now: Moment) {
+    /// Threads that did not come back in time are not waited for.
+    pub fn drop_late_bounces(&mut self, now: Moment) {
         let late: Vec<_> =
             self.bounces.iter().filter(|(_, bounce)| bounce.until <= now).map(|(key, _)| key.clone()).collect();
         for key in late {
@@ -174,6 +323,41 @@ impl State {
                 self.drop_if_unused(id);
             }
         }
+    }
+
+    /// Notes under which directory a secret's own is shown now. Gives back where the kernel may still have it.
+    pub fn show_in(&mut self, name: &SecretName, parent: Ino) -> Option<Ino> {
+        self.shown_in.insert(name.clone(), parent).filter(|before| *before != parent)
+    }
+
+    /// Whether a reader was overtaken by a save just before; from now on it was.
+    pub fn is_overtaken_again(&mut self, thread: u32, name: &SecretName, now: Moment) -> bool {
+        self.overtaken.retain(|_, (_, at)| now.since(*at) < BOUNCE_LIMIT);
+        if self.overtaken.remove(&thread).is_some_and(|(secret, _)| secret == *name) {
+            return true;
+        }
+        self.overtaken.insert(thread, (name.clone(), now));
+        false
+    }
+
+    /// A reader was not overtaken.
+    pub fn has_arrived(&mut self, thread: u32) {
+        self.overtaken.remove(&thread);
+    }
+
+    /// Notes that a thread's look-up had no time left.
+    pub fn look_up_was_late(&mut self, thread: u32, parent: Ino, name: &str, now: Moment) {
+        self.late.retain(|_, (.., at)| now.since(*at) < REPEAT_LIMIT);
+        if thread != 0 {
+            self.late.insert(thread, (parent, name.to_owned(), now));
+        }
+    }
+
+    /// Whether this is the kernel's repetition of a look-up that had no time left. Says so once.
+    pub fn is_late_again(&mut self, thread: u32, parent: Ino, name: &str, now: Moment) -> bool {
+        let is_it =
+            |(dir, entry, at): (Ino, String, Moment)| dir == parent && entry == name && now.since(at) < REPEAT_LIMIT;
+        self.late.remove(&thread).is_some_and(is_it)
     }
 
     /// Notes who lists a secret's directory.
@@ -195,6 +379,16 @@ impl State {
     /// Whether `process` still clears up behind a secret that is gone.
     pub fn is_ghost_of(&self, name: &SecretName, process: Process, now: Moment) -> bool {
         self.ghosts.get(name).is_some_and(|(by, at)| process != 0 && *by == process && now.since(*at) < REMOVER_LIMIT)
+    }
+
+    /// Whether somebody moved this file aside.
+    pub fn was_moved(&self, name: &SecretName, face: Face) -> bool {
+        !self.movers.is_empty() && self.movers.contains_key(&(name.clone(), face))
+    }
+
+    /// Whether `process` moved this file aside and has not put another in its place.
+    pub fn is_mover(&self, file: (SecretName, Face), process: Process, now: Moment) -> bool {
+        self.movers.get(&file).is_some_and(|(by, at)| process != 0 && *by == process && now.since(*at) < REMOVER_LIMIT)
     }
 
     /// The kernel forgets an inode.

@@ -3,9 +3,13 @@
 //! Invariants: a number names one file for ever; a version of a value has at most one number that is shown
 //! ([`Tree::shown`]); what is neither looked up nor stable is not in the table.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use crate::secret::{SecretName, Timestamp, Version};
+
+use super::certificate::CertificateFile;
+use super::control::ControlFile;
+use super::encoding::Encoding;
 
 /// An inode's number.
 pub type Ino = u64;
@@ -30,8 +34,16 @@ pub enum Node {
     Dir(SecretName),
     /// `/secrets/n/versions`
     Versions(SecretName),
-    /// `/secrets/n/value`, for one version that may not be known yet.
-    Value(SecretName),
+    /// `/secrets/n/certificate`
+    Certificate(SecretName),
+    /// `/files`
+    Files,
+    /// `/backup`
+    Backups,
+    /// `/backup/n`
+    Backup(SecretName),
+    /// `/secrets/n/value` or `/files/n`, for one version that may not be known yet.
+    Value(SecretName, Face),
     /// `/secrets/n/versions/v`
     OldVersion(SecretName, Version),
     /// `.meta.json` of a secret or a deleted secret; `versions/.v.meta.json` of one version.
@@ -40,13 +52,30 @@ pub enum Node {
     Current(SecretName),
     /// Bytes that are being written, or a temporary file.
     Draft(DraftId),
+    /// `/.akvfs`
+    Control,
+    /// A file in it.
+    ControlFile(ControlFile),
 }
 
-/// What is fixed about the version that a `value` inode stands for.
+/// The files that show a secret's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Face {
+    /// `secrets/n/value`: the string itself.
+    Value,
+    /// `files/n`: what the string was made of.
+    File,
+    /// `secrets/n/certificate/…`: a part of the certificate that it is.
+    Certificate(CertificateFile),
+}
+
+/// What is fixed about the version that an inode stands for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bound {
     /// The version.
     pub version: Version,
+    /// How its bytes are made of the string; another encoding is another file.
+    pub encoding: Encoding,
     /// Its length in bytes.
     pub size: u64,
     /// Its date when it was bound.
@@ -60,21 +89,25 @@ struct Inode {
     bound: Option<Bound>,
 }
 
+/// What has one number that programs see.
+type Shown = (SecretName, Face, Version, Encoding);
+
 /// See the module.
 #[derive(Debug)]
 pub struct Tree {
     inodes: HashMap<Ino, Inode>,
     by_node: HashMap<Node, Ino>,
-    by_version: HashMap<(SecretName, Version), Ino>,
-    unbound: HashMap<SecretName, Ino>,
+    by_version: HashMap<Shown, Ino>,
+    unbound: HashMap<(SecretName, Face), Ino>,
     next: Ino,
 }
 
 /// The fixed directories' numbers.
 pub const ROOT: Ino = 1;
-/// See [`ROOT`].
-pub(super) const SECRETS: Ino = 2;
+const SECRETS: Ino = 2;
 const DELETED: Ino = 3;
+const FILES: Ino = 4;
+const BACKUPS: Ino = 5;
 
 impl Default for Tree {
     fn default() -> Self {
@@ -85,7 +118,14 @@ impl Default for Tree {
             unbound: HashMap::new(),
             next: FIRST,
         };
-        for (ino, node) in [(ROOT, Node::Root), (SECRETS, Node::Secrets), (DELETED, Node::Deleted)] {
+        let fixed = [
+            (ROOT, Node::Root),
+            (SECRETS, Node::Secrets),
+            (DELETED, Node::Deleted),
+            (FILES, Node::Files),
+            (BACKUPS, Node::Backups),
+        ];
+        for (ino, node) in fixed {
             tree.put(ino, node);
         }
         tree
@@ -111,32 +151,44 @@ impl Tree {
         ino
     }
 
-    /// A `value` inode for `version`, or for whatever version its first use finds.
-    pub fn value(&mut self, name: &SecretName, version: Option<&Version>) -> Ino {
-        let known = match version {
-            Some(version) => self.by_version.get(&(name.clone(), version.clone())),
-            None => self.unbound.get(name),
-        };
-        if let Some(ino) = known {
+    /// An inode for the version that its first use finds.
+    pub fn unbound_value(&mut self, name: &SecretName, face: Face) -> Ino {
+        if let Some(ino) = self.unbound.get(&(name.clone(), face)) {
             return *ino;
         }
         let ino = self.number();
-        self.inodes.insert(ino, Inode { node: Node::Value(name.clone()), lookups: 0, bound: None });
-        self.unbound.insert(name.clone(), ino);
+        self.inodes.insert(ino, Inode { node: Node::Value(name.clone(), face), lookups: 0, bound: None });
+        self.unbound.insert((name.clone(), face), ino);
         ino
     }
 
-    /// From now on and for ever `ino` is this version.
+    /// The inode of this version.
+    pub fn bound_value(&mut self, name: &SecretName, face: Face, bound: Bound) -> Ino {
+        let key = (name.clone(), face, bound.version.clone(), bound.encoding);
+        if let Some(ino) = self.by_version.get(&key) {
+            return *ino;
+        }
+        let ino = self.unbound_value(name, face);
+        self.bind(ino, bound);
+        ino
+    }
+
+    /// From now on and for ever `ino` is this version. Of an old version, which it is anyway, the size is noted.
     pub fn bind(&mut self, ino: Ino, bound: Bound) {
         let Some(inode) = self.inodes.get_mut(&ino) else { return };
-        let Node::Value(name) = &inode.node else { return };
-        let name = name.clone();
+        if let Node::OldVersion(..) = &inode.node {
+            inode.bound.get_or_insert(bound);
+            return;
+        }
+        let Node::Value(name, face) = &inode.node else { return };
+        let (name, face) = (name.clone(), *face);
         if inode.bound.is_none() {
-            self.by_version.entry((name.clone(), bound.version.clone())).or_insert(ino);
+            self.by_version.entry((name.clone(), face, bound.version.clone(), bound.encoding)).or_insert(ino);
             inode.bound = Some(bound);
         }
-        if self.unbound.get(&name) == Some(&ino) {
-            self.unbound.remove(&name);
+        let key = (name, face);
+        if self.unbound.get(&key) == Some(&ino) {
+            self.unbound.remove(&key);
         }
     }
 
@@ -147,8 +199,11 @@ impl Tree {
 
     /// The number that programs are shown for `ino`: the same for all inodes of one version.
     pub fn shown(&self, ino: Ino) -> Ino {
-        let Some(Inode { node: Node::Value(name), bound: Some(bound), .. }) = self.inodes.get(&ino) else { return ino };
-        self.by_version.get(&(name.clone(), bound.version.clone())).copied().unwrap_or(ino)
+        let Some(Inode { node: Node::Value(name, face), bound: Some(bound), .. }) = self.inodes.get(&ino) else {
+            return ino;
+        };
+        let key = (name.clone(), *face, bound.version.clone(), bound.encoding);
+        self.by_version.get(&key).copied().unwrap_or(ino)
     }
 
     /// The kernel was told of `ino` once more.
@@ -166,7 +221,7 @@ impl Tree {
             return None;
         }
         match inode.node.clone() {
-            Node::Value(_) | Node::OldVersion(..) | Node::Meta(_, Some(_)) => {
+            Node::Value(..) | Node::OldVersion(..) | Node::Meta(_, Some(_)) => {
                 self.remove(ino);
                 None
             }
@@ -174,16 +229,27 @@ impl Tree {
             Node::Root
             | Node::Secrets
             | Node::Deleted
+            | Node::Files
+            | Node::Backups
+            | Node::Backup(_)
             | Node::Dir(_)
             | Node::Versions(_)
+            | Node::Certificate(_)
             | Node::Current(_)
-            | Node::Meta(_, None) => None,
+            | Node::Meta(_, None)
+            | Node::Control
+            | Node::ControlFile(_) => None,
         }
     }
 
-    /// Everything in the table.
-    pub fn known(&self) -> Vec<(Ino, Node)> {
-        self.inodes.iter().map(|(ino, inode)| (*ino, inode.node.clone())).collect()
+    /// The secrets of which the kernel knows a directory or a file in `files/`.
+    pub fn secrets(&self) -> BTreeSet<SecretName> {
+        let known = self.inodes.values().filter(|inode| inode.lookups > 0);
+        let name = |inode: &Inode| match &inode.node {
+            Node::Dir(name) | Node::Value(name, _) => Some(name.clone()),
+            _ => None,
+        };
+        known.filter_map(name).collect()
     }
 
     /// Whether the kernel knows `ino`.
@@ -195,12 +261,13 @@ impl Tree {
     pub fn remove(&mut self, ino: Ino) {
         let Some(inode) = self.inodes.remove(&ino) else { return };
         self.by_node.remove(&inode.node);
-        let Node::Value(name) = inode.node else { return };
-        if self.unbound.get(&name) == Some(&ino) {
-            self.unbound.remove(&name);
+        let Node::Value(name, face) = inode.node else { return };
+        let key = (name.clone(), face);
+        if self.unbound.get(&key) == Some(&ino) {
+            self.unbound.remove(&key);
         }
         if let Some(bound) = inode.bound {
-            let key = (name, bound.version);
+            let key = (name, face, bound.version, bound.encoding);
             if self.by_version.get(&key) == Some(&ino) {
                 self.by_version.remove(&key);
             }
@@ -233,18 +300,21 @@ mod tests {
 
     fn bound(digit: char) -> Bound {
         let version = Version::parse(&digit.to_string().repeat(32)).expect("legal");
-        Bound { version, size: 3, updated_on: None }
+        Bound { version, encoding: Encoding::Utf8, size: 3, updated_on: None }
     }
 
     #[test]
     fn a_version_has_one_number_and_the_next_version_another() {
         let mut tree = Tree::default();
-        let first = tree.value(&name("n"), None);
-        assert_eq!(tree.value(&name("N"), None), first, "unbound: the same until it is bound");
+        let first = tree.unbound_value(&name("n"), Face::Value);
+        assert_eq!(tree.unbound_value(&name("N"), Face::Value), first, "unbound: the same until it is bound");
         tree.bind(first, bound('a'));
-        assert_eq!(tree.value(&name("n"), Some(&bound('a').version)), first);
-        let second = tree.value(&name("n"), Some(&bound('b').version));
+        assert_eq!(tree.bound_value(&name("n"), Face::Value, bound('a')), first);
+        let second = tree.bound_value(&name("n"), Face::Value, bound('b'));
         assert_ne!(second, first);
+        assert_ne!(tree.bound_value(&name("n"), Face::File, bound('a')), first, "the plain file is another one");
+        let hex = Bound { encoding: Encoding::Hex, ..bound('a') };
+        assert_ne!(tree.bound_value(&name("n"), Face::Value, hex), first, "so is another encoding");
         tree.bind(first, bound('b'));
         assert_eq!(tree.bound(first), Some(&bound('a')), "bound for ever");
     }
@@ -252,9 +322,9 @@ mod tests {
     #[test]
     fn two_inodes_of_one_version_show_one_number() {
         let mut tree = Tree::default();
-        let first = tree.value(&name("n"), None);
+        let first = tree.unbound_value(&name("n"), Face::Value);
         tree.bind(first, bound('a'));
-        let again = tree.value(&name("n"), None);
+        let again = tree.unbound_value(&name("n"), Face::Value);
         tree.bind(again, bound('a'));
         assert_ne!(first, again);
         assert_eq!(tree.shown(again), first);
@@ -263,13 +333,13 @@ mod tests {
     #[test]
     fn what_the_kernel_forgets_goes_and_directories_keep_their_number() {
         let mut tree = Tree::default();
-        let (value, dir) = (tree.value(&name("n"), None), tree.intern(&Node::Dir(name("n"))));
+        let (value, dir) = (tree.unbound_value(&name("n"), Face::Value), tree.intern(&Node::Dir(name("n"))));
         let before = tree.count();
         tree.looked_up(value);
         tree.looked_up(value);
         tree.looked_up(dir);
         tree.forget(value, 1);
-        assert_eq!(tree.node(value), Some(&Node::Value(name("n"))));
+        assert_eq!(tree.node(value), Some(&Node::Value(name("n"), Face::Value)));
         tree.forget(value, 1);
         tree.forget(dir, 1);
         assert_eq!(tree.node(value), None);

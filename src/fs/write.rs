@@ -4,19 +4,23 @@
 //! the descriptor close it when they exit. A close saves when no process that wrote, nor a descendant of one, can still
 //! write; otherwise the last close does (SAVES.md 3).
 
-use crate::secret::SecretName;
+use crate::secret::{NameError, SecretName};
+use crate::store::{ErrorKind, Wait};
 
 use super::attr::{Attr, Entry, Opened, Stat};
-use super::draft::{Draft, Target, is_temporary};
+use super::control::ControlFile;
+use super::draft::{Draft, Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
-use super::lookup::{Home, META, VALUE, VERSIONS};
+use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS};
 use super::open::OpenFlags;
 use super::state::Handle;
-use super::tree::{DraftId, Ino, Node};
+use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 
 /// How many drafts a mount holds; a leak guard, far above what editors need.
 const MAX_DRAFTS: usize = 4096;
+/// How many bytes all drafts of a mount hold together. They are in memory, and a secret is small.
+const MAX_BYTES: usize = 64 << 20;
 
 /// How often an ending mount looks whether all saves are done.
 const SETTLE_POLL: std::time::Duration = std::time::Duration::from_millis(10);
@@ -47,14 +51,16 @@ impl SecretFs {
         flags: OpenFlags,
     ) -> FsResult<(Entry, Opened)> {
         self.check_writable()?;
-        let Node::Dir(secret) = self.node(parent)? else {
-            return Err(FsError::refused(
-                libc::EPERM,
-                "files live in a secret's directory: mkdir secrets/NAME, then write secrets/NAME/value",
-            ));
+        let target = match self.node(parent)? {
+            Node::Dir(secret) => self.target_in_secret(call, &secret, name, flags)?,
+            Node::Files => self.target_in_files(call, name, flags)?,
+            Node::Backups => self.target_in_backups(call, name)?,
+            _ => {
+                let why =
+                    "files live in files/ or in a secret's directory: mkdir secrets/NAME, write secrets/NAME/value";
+                return Err(FsError::refused(libc::EPERM, why));
+            }
         };
-        let home = self.home(call, &secret)?;
-        let target = self.target_of(&secret, name, &home, flags)?;
         let id = self.new_file(target, call, mode, name, flags)?;
         let opened = self.start_writing(id, self.process(call), flags)?;
         let entry = self.draft_entry(id)?;
@@ -62,23 +68,51 @@ impl SecretFs {
         Ok((entry, opened))
     }
 
-    fn target_of(&self, secret: &SecretName, name: &str, home: &Home, flags: OpenFlags) -> FsResult<Target> {
-        match (name, home) {
+    fn target_in_secret(&self, call: &Call, secret: &SecretName, name: &str, flags: OpenFlags) -> FsResult<Target> {
+        match (name, self.home(call, secret)?) {
             (_, Home::Deleted | Home::Ghost) => {
                 Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"))
             }
             (VALUE, Home::Live(found)) if found.properties.is_managed() => {
                 Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"))
             }
-            (VALUE, _) => Ok(Target::Value(secret.clone())),
+            (VALUE, Home::Live(found)) if found.properties.is_disabled() => {
+                Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"))
+            }
+            (VALUE, _) => Ok(Target::Value(secret.clone(), Face::Value)),
             (META, _) => Ok(Target::Meta(secret.clone(), None)),
-            (VERSIONS, _) => Err(FsError::plain(libc::EPERM)),
-            _ if is_scratch_name(name, flags) => Ok(Target::Scratch(secret.clone(), name.to_owned())),
+            (VERSIONS | CERTIFICATE, _) => Err(FsError::plain(libc::EPERM)),
+            _ if is_temporary(name) || is_mkstemp(flags) || SecretName::parse(name).is_ok() => {
+                Ok(Target::Scratch(Place::Secret(secret.clone()), name.to_owned()))
+            }
             _ => Err(FsError::refused(
                 libc::EINVAL,
                 "a secret's directory holds value and .meta.json; a temporary file needs a temporary name (.x, x.tmp)",
             )),
         }
+    }
+
+    /// In `files/` a new file of a legal name becomes a secret with its first byte, one of an alias is a save.
+    fn target_in_files(&self, call: &Call, name: &str, flags: OpenFlags) -> FsResult<Target> {
+        match self.resolve(call, name) {
+            Ok(found) if found.properties.is_managed() => {
+                return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
+            }
+            Ok(found) => return Ok(Target::Value(found.properties.name, Face::File)),
+            Err(error) if error.errno() == libc::ENOENT => {}
+            Err(error) => return Err(error),
+        }
+        if !is_temporary(name) && !is_mkstemp(flags) {
+            let secret = SecretName::parse(name).map_err(|error| match error {
+                NameError::Illegal => FsError::refused(
+                    libc::EINVAL,
+                    "no secret can have this name: give one an alias (tag akvfs-file), or use a temporary name (.x, x.tmp)",
+                ),
+                NameError::TooLong => FsError::plain(libc::ENAMETOOLONG),
+            })?;
+            self.check_free(call, &secret)?;
+        }
+        Ok(Target::Scratch(Place::Files, name.to_owned()))
     }
 
     fn new_file(&self, target: Target, call: &Call, mode: u16, name: &str, flags: OpenFlags) -> FsResult<DraftId> {
@@ -87,18 +121,27 @@ impl SecretFs {
         if state.drafts.len() >= MAX_DRAFTS {
             return Err(FsError::refused(libc::ENOSPC, "too many temporary files in this mount"));
         }
-        if let Target::Value(secret) = &target {
+        if let Target::Value(secret, _) = &target {
             // A new file of that name is a save, not a removal.
-            state.removals.remove(secret);
-            state.set_aside.remove(secret);
+            state.unhide(secret);
         }
+        let growth = match &target {
+            Target::Scratch(..) if is_temporary(name) || is_mkstemp(flags) => Growth::Free,
+            Target::Scratch(Place::Files, _) => Growth::Becomes,
+            Target::Scratch(Place::Secret(_), _) => Growth::Never,
+            Target::Scratch(Place::Backups, _)
+            | Target::Value(..)
+            | Target::Meta(..)
+            | Target::Restore(_)
+            | Target::Refresh
+            | Target::Nameless => Growth::Free,
+        };
         let is_scratch = matches!(target, Target::Scratch(..));
         let id = state.new_draft(target, None);
         if let Some(draft) = state.drafts.get_mut(&id) {
             (draft.uid, draft.gid, draft.mode, draft.mtime) = (call.uid, call.gid, mode & 0o700, now);
             draft.load(&[]);
-            draft.dirty = !is_scratch;
-            draft.may_grow = !is_scratch || is_temporary(name) || (flags.exclusive && flags.read_write);
+            (draft.dirty, draft.growth) = (!is_scratch, growth);
         }
         Ok(id)
     }
@@ -108,7 +151,15 @@ impl SecretFs {
         let (id, append) = self.writable(handle)?;
         self.note_writer(call, id);
         let now = self.seconds();
-        self.with_draft(id, |draft| draft.write((!append).then_some(offset), data, now))
+        let is_full = self.state().bytes_in_drafts().saturating_add(data.len()) > MAX_BYTES;
+        self.with_draft(id, |draft| {
+            if is_full {
+                draft.spoiled = true;
+                let why = "the unsaved files of this mount hold 64 MiB: save or remove some";
+                return Err(FsError::refused(libc::ENOSPC, why));
+            }
+            draft.write((!append).then_some(offset), data, now)
+        })
     }
 
     fn writable(&self, handle: u64) -> FsResult<(DraftId, bool)> {
@@ -150,8 +201,12 @@ impl SecretFs {
                 self.change_draft(id, change)?;
                 self.draft_entry(id).map(|entry| entry.stat)
             }
-            (Node::Value(secret), Some(size)) => {
-                self.truncate_value(call, &secret, size)?;
+            (Node::Value(_, Face::Certificate(_)), Some(_)) => Err(FsError::refused(
+                libc::EPERM,
+                "a part of a certificate cannot be changed: write secrets/NAME/value",
+            )),
+            (Node::Value(secret, face), Some(size)) => {
+                self.truncate_value(call, &secret, face, size)?;
                 // The old version keeps its length: answering another would cut it under its readers (SAVES.md 1).
                 Ok(before)
             }
@@ -161,6 +216,9 @@ impl SecretFs {
             (Node::Meta(..), Some(_)) => {
                 Err(FsError::refused(libc::EINVAL, "a .meta.json cannot be cut: write the members to change"))
             }
+            // A kernel that does not pass O_TRUNC on cuts the file before it opens it.
+            (Node::ControlFile(ControlFile::Refresh), Some(0)) => Ok(before),
+            (Node::ControlFile(_), Some(_)) => Err(FsError::plain(libc::EPERM)),
             (_, Some(_)) => Err(FsError::plain(libc::EISDIR)),
             (_, None) => Ok(Stat { attr: Attr { ..before.attr }, ttl: before.ttl }),
         }
@@ -181,12 +239,13 @@ impl SecretFs {
     }
 
     /// truncate(2): there is no descriptor to close, so it saves at once.
-    fn truncate_value(&self, call: &Call, secret: &SecretName, size: u64) -> FsResult<()> {
-        let id = self.state().new_draft(Target::Value(secret.clone()), None);
-        let saved = self.value_to_change(call, secret).and_then(|value| {
+    fn truncate_value(&self, call: &Call, secret: &SecretName, face: Face, size: u64) -> FsResult<()> {
+        let id = self.state().new_draft(Target::Value(secret.clone(), face), None);
+        let saved = self.bytes_to_change(call, secret, face).and_then(|(value, limit)| {
             let now = self.seconds();
             self.with_draft(id, |draft| {
-                draft.load(&value);
+                draft.load(value.bytes());
+                draft.limit = limit;
                 draft.truncate(size, now)
             })?;
             self.save(id, call.wait)
@@ -202,14 +261,24 @@ impl SecretFs {
             return Ok(());
         }
         let Some((writers, inodes)) = self.writers_of(id) else { return Ok(()) };
+        let killed = self.processes.was_killed(call.thread);
+        self.with_draft(id, |draft| {
+            draft.abandoned = killed;
+            Ok(())
+        })?;
         if writers.contains(&0) || self.processes.may_write(&writers, &inodes) {
             // Whoever may still write closes later.
             return Ok(());
         }
-        if self.processes.was_killed(call.thread) {
+        if killed {
             return self.drop_changes(id);
         }
-        self.save(id, call.wait)
+        let saved = self.save(id, call.wait);
+        if saved.is_err() {
+            // Whoever closed is told now. A save after that would belie it.
+            self.drop_changes(id)?;
+        }
+        saved
     }
 
     fn note_if_dirty(&self, call: &Call, id: DraftId) -> bool {
@@ -231,13 +300,20 @@ impl SecretFs {
     /// fsync(2): saves now, whoever else may write.
     pub fn fsync(&self, call: &Call, handle: u64) -> FsResult<()> {
         match self.draft_of(handle) {
-            Some(id) => self.save(id, call.wait),
+            Some(id) => match self.save(id, call.wait) {
+                // He may try again, but not write over somebody else by closing.
+                Err(FsError::Store(error)) if error.kind == ErrorKind::Superseded => {
+                    self.drop_changes(id)?;
+                    Err(error.into())
+                }
+                verdict => verdict,
+            },
             None => Ok(()),
         }
     }
 
     /// Saves under way are waited for: an end of the mount must not cut them off.
-    pub fn settle(&self, wait: crate::store::Wait) {
+    pub fn settle(&self, wait: Wait) {
         while !wait.remaining(&*self.clock).is_zero() {
             let saving = self.state().drafts.values().any(|draft| draft.saving.try_lock().is_err());
             if !saving {
@@ -252,15 +328,30 @@ impl SecretFs {
         self.draft_of(handle).is_some()
     }
 
-    /// The last descriptor of an open is closed. What was not saved yet is saved now; nobody hears the verdict.
+    /// Closes what its caller never heard of, because he was killed: nothing is saved.
+    pub fn abandon(&self, handle: u64) {
+        if let Some(id) = self.draft_of(handle) {
+            // Gone already is as good.
+            let _ = self.drop_changes(id);
+        }
+        let _ = self.release(handle);
+    }
+
+    /// The last descriptor of an open is closed. What was not saved yet is saved now. The caller hears no verdict: a
+    /// failure is kept in `.akvfs/errors`.
     pub fn release(&self, handle: u64) -> FsResult<()> {
         let removed = self.state().handles.remove(&handle);
         let Some(Handle::Draft { id, .. }) = removed else { return Ok(()) };
-        let last = self.with_draft(id, |draft: &mut Draft| {
+        let now = self.now();
+        let (last, abandoned, target) = self.with_draft(id, |draft: &mut Draft| {
             draft.opens = draft.opens.saturating_sub(1);
-            Ok(draft.opens == 0)
+            draft.closed = (draft.opens == 0).then_some(now);
+            Ok((draft.opens == 0, draft.abandoned, draft.target.clone()))
         })?;
-        let saved = if last { self.save(id, self.own_wait()) } else { Ok(()) };
+        let saved = if last && !abandoned { self.save(id, self.own_wait()) } else { Ok(()) };
+        if let Err(error) = &saved {
+            self.failed_unheard("release", &self.target_path(&target), error);
+        }
         if last {
             // What could not be saved is gone: the next open starts from the vault.
             self.drop_changes(id)?;
@@ -270,8 +361,7 @@ impl SecretFs {
     }
 }
 
-/// DESIGN 2, "Writing": what is a temporary file in a secret's directory. A name that could be a secret's may be
-/// created, because vim tries one (`4913`) before it saves; only that it may hold nothing.
-fn is_scratch_name(name: &str, flags: OpenFlags) -> bool {
-    is_temporary(name) || (flags.exclusive && flags.read_write) || SecretName::parse(name).is_ok()
+/// What mkstemp(3) asks for, and nobody else: a temporary file, whatever its name.
+fn is_mkstemp(flags: OpenFlags) -> bool {
+    flags.exclusive && flags.read_write
 }

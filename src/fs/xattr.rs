@@ -63,7 +63,7 @@ impl SecretFs {
 
     fn attributed(&self, call: &Call, ino: Ino) -> FsResult<SecretProperties> {
         match self.node(ino)? {
-            Node::Value(secret) => self.properties(&secret, None, call.wait),
+            Node::Value(secret, _) => self.properties(&secret, None, call.wait),
             Node::OldVersion(secret, version) => self.properties(&secret, Some(&version), call.wait),
             _ => Err(unsupported()),
         }
@@ -71,7 +71,7 @@ impl SecretFs {
 
     fn current_secret(&self, ino: Ino) -> FsResult<SecretName> {
         match self.node(ino)? {
-            Node::Value(secret) => Ok(secret),
+            Node::Value(secret, _) => Ok(secret),
             Node::OldVersion(..) => Err(FsError::plain(libc::EPERM)),
             _ => Err(unsupported()),
         }

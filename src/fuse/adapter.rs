@@ -20,16 +20,19 @@ use zeroize::Zeroizing;
 use crate::clock::{Clock, unix_seconds};
 use crate::fs::attr::{Attr, DirEntry, Entry, Kind, Opened, Stat};
 use crate::fs::errno::{FsError, FsResult};
+use crate::fs::journal::Asked;
 use crate::fs::{Call, Change, OpenFlags, RenameMode, SecretFs};
 use crate::store::Wait;
 
 use super::Limits;
+use super::inflight::{Inflight, Reply};
 use super::pool::Pool;
 
 /// See the module.
 pub struct Adapter {
     fs: Arc<SecretFs>,
     pool: Pool,
+    inflight: Inflight,
     limits: Limits,
     clock: Arc<dyn Clock>,
 }
@@ -37,29 +40,16 @@ pub struct Adapter {
 type Send_<R, T> = fn(R, Result<T, Errno>);
 
 /// Runs a call so that a panic in it is an EIO and nothing more.
-fn guarded<T>(call: impl FnOnce() -> FsResult<T>) -> FsResult<T> {
-    catch_unwind(AssertUnwindSafe(call)).unwrap_or_else(|_| Err(FsError::plain(libc::EIO)))
-}
-
-fn errno(number: i32) -> Errno {
-    Errno::from_i32(number)
-}
-
-/// The errno, with the sentence behind it in the log.
-fn verdict<T>(operation: &'static str, result: FsResult<T>) -> Result<T, Errno> {
-    result.map_err(|error| {
-        let number = match operation {
-            "flush" | "fsync" => error.errno_at_close(),
-            _ => error.errno(),
-        };
-        match (&error, number) {
-            (FsError::Store(_), libc::ENOENT) | (FsError::Refused { why: "", .. }, _) => {
-                tracing::debug!("{operation}: errno {number}");
-            }
-            _ => tracing::warn!("{operation}: {error} (errno {number})"),
-        }
-        errno(number)
+fn guarded<T>(fs: &SecretFs, call: impl FnOnce(&SecretFs) -> FsResult<T>) -> FsResult<T> {
+    catch_unwind(AssertUnwindSafe(|| call(fs))).unwrap_or_else(|_| {
+        fs.metrics().panics.add();
+        Err(FsError::refused(libc::EIO, "akvfs itself failed (panic): please report it, with the log"))
     })
+}
+
+/// The errno; the sentence behind it is kept.
+fn verdict<T>(fs: &SecretFs, asked: &Asked, result: FsResult<T>) -> Result<T, Errno> {
+    result.map_err(|error| Errno::from_i32(fs.failed(asked, &error)))
 }
 
 fn text(name: &OsStr) -> Result<String, Errno> {
@@ -69,8 +59,9 @@ fn text(name: &OsStr) -> Result<String, Errno> {
 
 impl Adapter {
     /// Translates for `fs`.
-    pub fn new(fs: Arc<SecretFs>, limits: Limits, clock: Arc<dyn Clock>) -> Self {
-        Self { fs, pool: Pool::default(), limits, clock }
+    pub fn new(fs: Arc<SecretFs>, limits: Limits, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
+        let inflight = Inflight::start(clock.clone())?;
+        Ok(Self { fs, pool: Pool::default(), inflight, limits, clock })
     }
 
     fn call(&self, request: &Request, limit: Duration) -> Call {
@@ -78,39 +69,114 @@ impl Adapter {
         Call { uid: request.uid(), gid: request.gid(), thread: request.pid(), wait }
     }
 
+    /// A call that never waits.
+    fn at_once<T>(&self, asked: &Asked, act: impl FnOnce(&SecretFs) -> FsResult<T>) -> Result<T, Errno> {
+        self.fs.metrics().requests.add();
+        verdict(&self.fs, asked, guarded(&self.fs, act))
+    }
+
     /// A reading call: from memory if it can be, else on the pool.
-    fn read_call<R: Send + 'static, T: 'static>(
+    fn read_call<R: Send + 'static, T: Answer>(
         &self,
         request: &Request,
-        operation: &'static str,
+        asked: Asked,
         reply: R,
         act: impl Fn(&SecretFs, &Call) -> FsResult<T> + Send + 'static,
         send: Send_<R, T>,
     ) {
+        self.fs.metrics().requests.add();
         let call = self.call(request, self.limits.read);
-        match guarded(|| act(&self.fs, &Call { wait: Wait::No, ..call })) {
-            Err(error) if error.is_not_in_memory() => {
-                let fs = self.fs.clone();
-                self.pool.run(move || send(reply, verdict(operation, guarded(|| act(&fs, &call)))));
-            }
-            result => send(reply, verdict(operation, result)),
+        match guarded(&self.fs, |fs| act(fs, &Call { wait: Wait::No, ..call })) {
+            Err(error) if error.is_not_in_memory() => self.on_pool(call, asked, reply, act, send),
+            result => send(reply, verdict(&self.fs, &asked, result)),
         }
     }
 
     /// A changing call: on the pool.
-    fn change_call<R: Send + 'static, T: 'static>(
+    fn change_call<R: Send + 'static, T: Answer>(
         &self,
         request: &Request,
-        operation: &'static str,
+        asked: Asked,
         reply: R,
         act: impl FnOnce(&SecretFs, &Call) -> FsResult<T> + Send + 'static,
         send: Send_<R, T>,
     ) {
+        self.fs.metrics().requests.add();
         let call = self.call(request, self.limits.change);
-        let fs = self.fs.clone();
-        self.pool.run(move || send(reply, verdict(operation, guarded(|| act(&fs, &call)))));
+        self.on_pool(call, asked, reply, act, send);
+    }
+
+    fn on_pool<R: Send + 'static, T: Answer>(
+        &self,
+        call: Call,
+        asked: Asked,
+        reply: R,
+        act: impl FnOnce(&SecretFs, &Call) -> FsResult<T> + Send + 'static,
+        send: Send_<R, T>,
+    ) {
+        let (reply, fs, inflight) = (Reply::new(reply), self.fs.clone(), self.inflight.clone());
+        let early = reply.clone();
+        let ticket = inflight.add(call.thread, move || {
+            if let Some(reply) = early.take() {
+                send(reply, Err(Errno::EINTR));
+            }
+        });
+        self.pool.run(move || {
+            let result = verdict(&fs, &asked, guarded(&fs, |fs| act(fs, &call)));
+            inflight.done(ticket);
+            match (reply.take(), result) {
+                (Some(reply), result) => send(reply, result),
+                (None, Ok(unheard)) => unheard.take_back(&fs),
+                (None, Err(_)) => {}
+            }
+        });
     }
 }
+
+/// What a call gives. Some of it the kernel would give back one day (a look-up, a handle); if the caller was killed meanwhile
+/// it never hears of it, so we do.
+trait Answer: 'static {
+    /// Nobody will.
+    fn take_back(self, fs: &SecretFs);
+}
+
+impl Answer for Entry {
+    fn take_back(self, fs: &SecretFs) {
+        fs.forget(self.node, 1);
+    }
+}
+
+impl Answer for Opened {
+    fn take_back(self, fs: &SecretFs) {
+        fs.abandon(self.handle);
+    }
+}
+
+impl Answer for (Entry, Opened) {
+    fn take_back(self, fs: &SecretFs) {
+        self.1.take_back(fs);
+        self.0.take_back(fs);
+    }
+}
+
+/// A handle of a directory.
+struct OpenedDir(u64);
+
+impl Answer for OpenedDir {
+    fn take_back(self, fs: &SecretFs) {
+        fs.releasedir(self.0);
+    }
+}
+
+macro_rules! nothing_to_take_back {
+    ($($answer:ty),*) => {
+        $(impl Answer for $answer {
+            fn take_back(self, _fs: &SecretFs) {}
+        })*
+    };
+}
+
+nothing_to_take_back!((), Stat, String, Vec<u8>, Arc<Vec<DirEntry>>);
 
 fn seconds(at: i64) -> SystemTime {
     let distance = Duration::from_secs(at.unsigned_abs());
@@ -249,7 +315,13 @@ impl Filesystem for Adapter {
 
     fn lookup(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
         let name = text_or_reply!(name, reply);
-        self.read_call(request, "lookup", reply, move |fs, call| fs.lookup(call, parent.0, &name), send_entry);
+        self.read_call(
+            request,
+            Asked::at("lookup", parent.0, &name),
+            reply,
+            move |fs, call| fs.lookup(call, parent.0, &name),
+            send_entry,
+        );
     }
 
     fn forget(&self, _request: &Request, ino: INodeNo, count: u64) {
@@ -257,7 +329,7 @@ impl Filesystem for Adapter {
     }
 
     fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        self.read_call(request, "stat", reply, move |fs, call| fs.getattr(call, ino.0), send_attr);
+        self.read_call(request, Asked::of("stat", ino.0), reply, move |fs, call| fs.getattr(call, ino.0), send_attr);
     }
 
     fn setattr(
@@ -287,12 +359,12 @@ impl Filesystem for Adapter {
         let change = Change { size, mode, uid, gid, mtime };
         let handle = handle.map(|handle| handle.0);
         let act = move |fs: &SecretFs, call: &Call| fs.setattr(call, ino.0, handle, change);
-        self.change_call(request, "setattr", reply, act, send_attr);
+        self.change_call(request, Asked::of("setattr", ino.0), reply, act, send_attr);
     }
 
     fn readlink(&self, request: &Request, ino: INodeNo, reply: ReplyData) {
         let act = move |fs: &SecretFs, call: &Call| fs.readlink(call, ino.0);
-        self.read_call(request, "readlink", reply, act, |reply, result| match result {
+        self.read_call(request, Asked::of("readlink", ino.0), reply, act, |reply, result| match result {
             Ok(target) => reply.data(target.as_bytes()),
             Err(errno) => reply.error(errno),
         });
@@ -313,17 +385,35 @@ impl Filesystem for Adapter {
 
     fn mkdir(&self, request: &Request, parent: INodeNo, name: &OsStr, _mode: u32, _umask: u32, reply: ReplyEntry) {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(Errno::EINVAL) };
-        self.change_call(request, "mkdir", reply, move |fs, call| fs.mkdir(call, parent.0, &name), send_entry);
+        self.change_call(
+            request,
+            Asked::at("mkdir", parent.0, &name),
+            reply,
+            move |fs, call| fs.mkdir(call, parent.0, &name),
+            send_entry,
+        );
     }
 
     fn unlink(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = text_or_reply!(name, reply);
-        self.change_call(request, "unlink", reply, move |fs, call| fs.unlink(call, parent.0, &name), send_empty);
+        self.change_call(
+            request,
+            Asked::at("unlink", parent.0, &name),
+            reply,
+            move |fs, call| fs.unlink(call, parent.0, &name),
+            send_empty,
+        );
     }
 
     fn rmdir(&self, request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let name = text_or_reply!(name, reply);
-        self.change_call(request, "rmdir", reply, move |fs, call| fs.rmdir(call, parent.0, &name), send_empty);
+        self.change_call(
+            request,
+            Asked::at("rmdir", parent.0, &name),
+            reply,
+            move |fs, call| fs.rmdir(call, parent.0, &name),
+            send_empty,
+        );
     }
 
     fn symlink(&self, _request: &Request, _parent: INodeNo, _name: &OsStr, _target: &Path, reply: ReplyEntry) {
@@ -353,13 +443,20 @@ impl Filesystem for Adapter {
         } else {
             RenameMode::Unsupported
         };
+        let asked = Asked::at("rename", new_parent.0, &new_name);
         let act = move |fs: &SecretFs, call: &Call| fs.rename(call, (parent.0, &name), (new_parent.0, &new_name), mode);
-        self.change_call(request, "rename", reply, act, send_empty);
+        self.change_call(request, asked, reply, act, send_empty);
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: KernelOpenFlags, reply: ReplyOpen) {
         let flags = OpenFlags::from_bits(flags.0);
-        self.read_call(request, "open", reply, move |fs, call| fs.open(call, ino.0, flags), send_open);
+        self.read_call(
+            request,
+            Asked::of("open", ino.0),
+            reply,
+            move |fs, call| fs.open(call, ino.0, flags),
+            send_open,
+        );
     }
 
     fn create(
@@ -375,14 +472,15 @@ impl Filesystem for Adapter {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(Errno::EINVAL) };
         let flags = OpenFlags::from_bits(flags);
         let mode = (mode & !umask & 0o7777) as u16;
+        let asked = Asked::at("create", parent.0, &name);
         let act = move |fs: &SecretFs, call: &Call| fs.create(call, parent.0, &name, mode, flags);
-        self.change_call(request, "create", reply, act, send_create);
+        self.change_call(request, asked, reply, act, send_create);
     }
 
     fn read(
         &self,
         _request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         offset: u64,
         size: u32,
@@ -390,13 +488,14 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        send_data(reply, verdict("read", guarded(|| self.fs.read(handle.0, offset, size as usize))));
+        let act = |fs: &SecretFs| fs.read(handle.0, offset, size as usize);
+        send_data(reply, self.at_once(&Asked::of("read", ino.0), act));
     }
 
     fn write(
         &self,
         request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         offset: u64,
         data: &[u8],
@@ -406,49 +505,68 @@ impl Filesystem for Adapter {
         reply: ReplyWrite,
     ) {
         let call = self.call(request, self.limits.change);
-        match verdict("write", guarded(|| self.fs.write(&call, handle.0, offset, data))) {
+        match self.at_once(&Asked::of("write", ino.0), |fs| fs.write(&call, handle.0, offset, data)) {
             // The kernel never sends more than fits.
             Ok(()) => reply.written(data.len() as u32),
             Err(errno) => reply.error(errno),
         }
     }
 
-    fn flush(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
-        self.change_call(request, "flush", reply, move |fs, call| fs.flush(call, handle.0), send_empty);
+    fn flush(&self, request: &Request, ino: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        self.change_call(
+            request,
+            Asked::of("flush", ino.0),
+            reply,
+            move |fs, call| fs.flush(call, handle.0),
+            send_empty,
+        );
     }
 
     fn release(
         &self,
         request: &Request,
-        _ino: INodeNo,
+        ino: INodeNo,
         handle: FileHandle,
         _flags: KernelOpenFlags,
         _lock_owner: Option<LockOwner>,
         _flush: bool,
         reply: ReplyEmpty,
     ) {
+        // Nobody hears the verdict, and `fs` has kept it.
+        let act = move |fs: &SecretFs| {
+            let _ = fs.release(handle.0);
+            Ok(())
+        };
+        let asked = Asked::of("release", ino.0);
         if self.fs.may_save_at_release(handle.0) {
-            self.change_call(request, "release", reply, move |fs, _| fs.release(handle.0), send_empty);
+            self.change_call(request, asked, reply, move |fs, _| act(fs), send_empty);
         } else {
-            send_empty(reply, verdict("release", guarded(|| self.fs.release(handle.0))));
+            send_empty(reply, self.at_once(&asked, act));
         }
     }
 
-    fn fsync(&self, request: &Request, _ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.change_call(request, "fsync", reply, move |fs, call| fs.fsync(call, handle.0), send_empty);
+    fn fsync(&self, request: &Request, ino: INodeNo, handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.change_call(
+            request,
+            Asked::of("fsync", ino.0),
+            reply,
+            move |fs, call| fs.fsync(call, handle.0),
+            send_empty,
+        );
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: KernelOpenFlags, reply: ReplyOpen) {
-        let act = move |fs: &SecretFs, call: &Call| fs.opendir(call, ino.0);
-        self.read_call(request, "opendir", reply, act, |reply, result| match result {
-            Ok(handle) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+        let act = move |fs: &SecretFs, call: &Call| fs.opendir(call, ino.0).map(OpenedDir);
+        self.read_call(request, Asked::of("opendir", ino.0), reply, act, |reply, result| match result {
+            Ok(opened) => reply.opened(FileHandle(opened.0), FopenFlags::empty()),
             Err(errno) => reply.error(errno),
         });
     }
 
-    fn readdir(&self, request: &Request, _ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let act = move |fs: &SecretFs, call: &Call| fs.readdir(call, handle.0, offset == 0);
-        self.read_call(request, "readdir", (reply, offset), act, send_entries);
+    fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
+        let act =
+            move |fs: &SecretFs, call: &Call| fs.readdir(call, handle.0, usize::try_from(offset).unwrap_or(usize::MAX));
+        self.read_call(request, Asked::of("readdir", ino.0), (reply, offset), act, send_entries);
     }
 
     fn releasedir(
@@ -463,8 +581,14 @@ impl Filesystem for Adapter {
         reply.ok();
     }
 
-    fn fsyncdir(&self, request: &Request, _ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
-        self.change_call(request, "fsyncdir", reply, |fs, call| fs.send_removals(call.wait), send_empty);
+    fn fsyncdir(&self, request: &Request, ino: INodeNo, _handle: FileHandle, _datasync: bool, reply: ReplyEmpty) {
+        self.change_call(
+            request,
+            Asked::of("fsyncdir", ino.0),
+            reply,
+            |fs, call| fs.send_removals(call.wait),
+            send_empty,
+        );
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
@@ -485,24 +609,24 @@ impl Filesystem for Adapter {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(Errno::EOPNOTSUPP) };
         let value = value.to_vec();
         let act = move |fs: &SecretFs, call: &Call| fs.setxattr(call, ino.0, &name, &value);
-        self.change_call(request, "setxattr", reply, act, send_empty);
+        self.change_call(request, Asked::of("setxattr", ino.0), reply, act, send_empty);
     }
 
     fn getxattr(&self, request: &Request, ino: INodeNo, name: &OsStr, size: u32, reply: ReplyXattr) {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(Errno::EOPNOTSUPP) };
         let act = move |fs: &SecretFs, call: &Call| fs.getxattr(call, ino.0, &name);
-        self.read_call(request, "getxattr", (reply, size), act, send_xattr);
+        self.read_call(request, Asked::of("getxattr", ino.0), (reply, size), act, send_xattr);
     }
 
     fn listxattr(&self, request: &Request, ino: INodeNo, size: u32, reply: ReplyXattr) {
         let act = move |fs: &SecretFs, call: &Call| fs.listxattr(call, ino.0);
-        self.read_call(request, "listxattr", (reply, size), act, send_xattr);
+        self.read_call(request, Asked::of("listxattr", ino.0), (reply, size), act, send_xattr);
     }
 
     fn removexattr(&self, request: &Request, ino: INodeNo, name: &OsStr, reply: ReplyEmpty) {
         let Some(name) = name.to_str().map(str::to_owned) else { return reply.error(Errno::EOPNOTSUPP) };
         let act = move |fs: &SecretFs, call: &Call| fs.removexattr(call, ino.0, &name);
-        self.change_call(request, "removexattr", reply, act, send_empty);
+        self.change_call(request, Asked::of("removexattr", ino.0), reply, act, send_empty);
     }
 
     fn access(&self, _request: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {

@@ -1,10 +1,12 @@
 //! The kernel side: the only floor that knows FUSE. It translates and does nothing else.
 //!
 //! - [`adapter`]: each request becomes one call of [`crate::fs::SecretFs`], each answer one reply.
+//! - [`inflight`]: lets go of callers who are being killed.
 //! - [`pool`]: threads for what may have to wait; the event loops never do.
 //! - [`notify`]: the one thread that tells the kernel what to drop.
 
 pub mod adapter;
+pub mod inflight;
 pub mod notify;
 pub mod pool;
 
@@ -71,7 +73,7 @@ impl Serving {
         let mut config = Config::default();
         config.n_threads = Some(EVENT_LOOPS);
         config.mount_options = mount_options(shown.source, fs.options().read_only);
-        let adapter = Adapter::new(fs, limits, clock);
+        let adapter = Adapter::new(fs, limits, clock)?;
         let session = match device {
             Device::MountOn(dir) => {
                 config.acl = if shown.to_others { SessionACL::All } else { SessionACL::Owner };

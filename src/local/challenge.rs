@@ -5,10 +5,11 @@ use std::hint::black_box;
 use zeroize::Zeroizing;
 
 use super::errors::Refusal;
-use super::request::{Origin, Request};
+use super::request::{Operation, Origin, Request};
 
 /// The tenant this vault sends everybody to: made up, and the same for all.
-const AUTHORITY: &str = "https://login.microsoftonline.com/6f6c6361-6c76-4175-8c74-616b76667300";
+pub const TENANT: &str = "6f6c6361-6c76-4175-8c74-616b76667300";
+const LOGIN: &str = "https://login.microsoftonline.com";
 
 /// Who is let in.
 pub struct Access {
@@ -17,6 +18,8 @@ pub struct Access {
     /// Whether only callers that used a name of this machine are answered, because the vault is on loopback: a page
     /// in a browser must not reach it through a name that was bent to point here.
     pub local_names_only: bool,
+    /// Permissions that nobody has, each by the operation it is called after.
+    pub denied: Vec<Operation>,
 }
 
 impl Access {
@@ -31,6 +34,12 @@ impl Access {
             (Some(given), Some(token)) if !same(given, token) => Err(Refusal::WrongToken),
             _ => Ok(()),
         }
+    }
+
+    /// Lets a caller who was let in do `operation`, or says why not.
+    pub fn check_permission(&self, operation: Operation) -> Result<(), Refusal> {
+        let permission = operation.permission();
+        if self.denied.contains(&permission) { Err(Refusal::Denied(permission.as_str())) } else { Ok(()) }
     }
 }
 
@@ -50,7 +59,7 @@ fn same(given: &str, token: &str) -> bool {
 /// The `WWW-Authenticate` of a 401: one scheme, one blank, quoted pairs, a comma and a blank between them, which is
 /// the only form that all SDKs read.
 pub fn header(origin: &Origin) -> String {
-    format!("Bearer authorization=\"{AUTHORITY}\", resource=\"{}\"", resource(origin))
+    format!("Bearer authorization=\"{LOGIN}/{TENANT}\", resource=\"{}\"", resource(origin))
 }
 
 /// The host less its first label, port kept: SDKs insist that the vault's host ends in a dot and the resource's

@@ -16,6 +16,10 @@ pub enum Refusal {
     WrongToken,
     /// The `Host` is none this vault may be called by.
     ForeignHost,
+    /// The caller lacks this permission.
+    Denied(&'static str),
+    /// Too many requests came within a second.
+    Throttled,
     /// The request cannot be read, or is larger than this vault reads.
     TooLarge,
     /// The `api-version` is missing (empty here) or of no known form.
@@ -111,6 +115,8 @@ impl Refusal {
             Self::Disabled => (403, FORBIDDEN, Some("SecretDisabled")),
             Self::Managed(_) | Self::ManagedDelete => (403, FORBIDDEN, MANAGED),
             Self::PurgeProtected => (403, FORBIDDEN, None),
+            Self::Denied(_) => (403, FORBIDDEN, Some("ForbiddenByPolicy")),
+            Self::Throttled => (429, "Throttled", None),
             Self::SetOnDeleted(_) => (409, "Conflict", Some("ObjectIsDeletedButRecoverable")),
             Self::SetOnDeleting(_) | Self::RecoverOnDeleting(_) | Self::PurgeOnDeleting => {
                 (409, "Conflict", BEING_DELETED)
@@ -157,6 +163,8 @@ impl Refusal {
             }
             Self::ManagedDelete => MANAGED_DELETE.into(),
             Self::PurgeProtected => purge_protected(vault),
+            Self::Denied(permission) => denied(permission, vault),
+            Self::Throttled => THROTTLED.into(),
             Self::SetOnDeleted(name) => format!(
                 "Secret {name} is currently in a deleted but recoverable state, and its name cannot be reused; in \
                  this state, the secret can only be recovered or purged."
@@ -176,6 +184,10 @@ impl Refusal {
     }
 }
 
+/// What is said to whom sends too much, together with the code `Throttled` and without a Retry-After.
+pub const THROTTLED: &str =
+    "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached";
+
 const MANAGED_DELETE: &str = "Operation \"delete\" is not allowed on this secret, since it is associated with a \
     certificate. Perform the operation on the corresponding certificate. For more information refer to \
     https://docs.microsoft.com/en-us/azure/key-vault/certificates/about-certificates#composition-of-a-certificate";
@@ -189,13 +201,28 @@ fn not_found(what: &str) -> String {
 }
 
 fn purge_protected(vault: &str) -> String {
-    let host = vault.split_once("://").map_or(vault, |(_, host)| host);
-    let label = host.split(['.', ':']).next().unwrap_or(host);
     format!(
         "Operation \"purge\" is not allowed because purge protection is enabled for this vault. Key Vault service \
-         will automatically purge it after the retention period has passed.\r\nVault: {label};location={}",
-        super::wire::REGION
+         will automatically purge it after the retention period has passed.\r\nVault: {}",
+        place(vault)
     )
+}
+
+/// The caller is made up: who sent a token that nobody verified has no identity.
+fn denied(permission: &str, vault: &str) -> String {
+    const NOBODY: &str = "00000000-0000-0000-0000-000000000000";
+    format!(
+        "Operation is not allowed.\r\nOperation: \"{permission}\"\r\nCaller: \
+         appid={NOBODY};oid={NOBODY};numgroups=0;iss=https://sts.windows.net/{}/\r\nVault: {}",
+        super::challenge::TENANT,
+        place(vault)
+    )
+}
+
+fn place(vault: &str) -> String {
+    let host = vault.split_once("://").map_or(vault, |(_, host)| host);
+    let label = host.split(['.', ':']).next().unwrap_or(host);
+    format!("{label};location={}", super::wire::REGION)
 }
 
 fn restore_conflict(id: &str) -> String {

@@ -7,6 +7,7 @@ use std::sync::{Mutex, PoisonError};
 
 use tokio::sync::watch;
 
+use super::errors::THROTTLED;
 use super::request::Operation;
 use super::routes::Reply;
 
@@ -34,6 +35,8 @@ pub enum FaultKind {
     Challenge(String),
     /// Carried out; the body breaks off in the middle.
     Truncate,
+    /// Carried out; the page ends after so many items and has a `nextLink`, also if nothing is left.
+    ShortPage(usize),
 }
 
 /// A fault to inject.
@@ -51,10 +54,7 @@ impl FaultKind {
     /// A bare error answer as the service or something in front of it gives it.
     pub fn status(status: u16) -> Self {
         let (code, message) = match status {
-            429 => (
-                "Throttled",
-                "Request was not processed because too many requests were received. Reason: VaultRequestTypeLimitReached",
-            ),
+            429 => ("Throttled", THROTTLED),
             _ => ("InternalServerError", "Injected by --fault."),
         };
         let body = format!(r#"{{"error":{{"code":"{code}","message":"{message}"}}}}"#);

@@ -17,9 +17,13 @@ use hyper::body::{Body as _, Frame, Incoming, SizeHint};
 use zeroize::Zeroizing;
 
 use super::challenge::Access;
+use super::errors::Refusal;
 use super::faults::{self, FaultKind, Faults};
+use super::options::ServeOptions;
+use super::page::Cut;
 use super::request::{Operation, Request};
 use super::routes::{self, Admitted, Reply};
+use super::throttle::Throttle;
 use super::vault::LocalVault;
 
 /// Larger than any legal body but a restore's: 25,600 bytes and 15 tags, every character escaped.
@@ -35,6 +39,8 @@ pub struct Exchanges {
     faults: Faults,
     scheme: &'static str,
     latency: Duration,
+    cut: Cut,
+    throttle: Option<Throttle>,
     requests: AtomicU64,
     admitted: [AtomicU64; Operation::ALL.len()],
 }
@@ -47,10 +53,12 @@ pub struct HungUp;
 type Outcome = Result<Response<Body>, HungUp>;
 
 impl Exchanges {
-    /// For `vault`, over `scheme`, each waiting for `latency` first.
-    pub fn new(vault: LocalVault, access: Access, scheme: &'static str, latency: Duration) -> Self {
+    /// For `vault`, over `scheme`, with the manners that `options` ask for.
+    pub fn new(vault: LocalVault, access: Access, scheme: &'static str, options: &ServeOptions) -> Self {
         let (faults, requests, admitted) = (Faults::new(Vec::new()), AtomicU64::new(0), Default::default());
-        Self { vault, access, faults, scheme, latency, requests, admitted }
+        let cut = if options.empty_pages { Cut::EmptyFirst } else { Cut::Full };
+        let throttle = options.throttle.map(Throttle::new);
+        Self { vault, access, faults, scheme, latency: options.latency, cut, throttle, requests, admitted }
     }
 
     /// The vault behind them.
@@ -83,13 +91,18 @@ impl Exchanges {
         let mut request = read_head(self.scheme, peer, &head);
         match tokio::time::timeout(BODY_TIMEOUT, read_body(body, body_limit(&request))).await {
             Ok(Ok(Some(bytes))) => request.body = bytes,
-            Ok(Ok(None)) => return Ok(respond(routes::too_large(&request))),
+            Ok(Ok(None)) => return Ok(respond(routes::refuse(&Refusal::TooLarge, &request))),
             Ok(Err(_)) | Err(_) => return Err(HungUp),
         }
         match routes::admit(&self.access, &request) {
+            Ok(_) if self.is_too_much() => Ok(respond(routes::refuse(&Refusal::Throttled, &request))),
             Ok(admitted) => self.answer(admitted, request).await,
             Err(reply) => Ok(respond(reply)),
         }
+    }
+
+    fn is_too_much(&self) -> bool {
+        self.throttle.as_ref().is_some_and(|throttle| !throttle.take(self.vault.moment()))
     }
 
     async fn answer(self: Arc<Self>, admitted: Admitted, request: Request) -> Outcome {
@@ -105,7 +118,11 @@ impl Exchanges {
         if let Some(instead) = fault.as_ref().and_then(|fault| instead(fault, &request)) {
             return instead;
         }
-        let work = tokio::task::spawn_blocking(move || routes::answer(&self.vault, &admitted, &request));
+        let cut = match fault {
+            Some(FaultKind::ShortPage(items)) => Cut::After(items),
+            _ => self.cut,
+        };
+        let work = tokio::task::spawn_blocking(move || routes::answer(&self.vault, &admitted, &request, cut));
         // It fails only when the runtime is shutting down, or after a panic that was printed where it happened.
         let reply = work.await.map_err(|_| HungUp)?;
         afterwards(fault, reply)
@@ -123,7 +140,7 @@ fn instead(fault: &FaultKind, request: &Request) -> Option<Outcome> {
         FaultKind::Status { status, headers, body } => made_up(*status, headers, body),
         FaultKind::Challenge(header) => made_up(401, &[("www-authenticate".into(), header.clone())], ""),
         FaultKind::CloseBefore | FaultKind::Stall => Some(Err(HungUp)),
-        FaultKind::LoseReply | FaultKind::ForeignNextLink(_) | FaultKind::Truncate => None,
+        FaultKind::LoseReply | FaultKind::ForeignNextLink(_) | FaultKind::Truncate | FaultKind::ShortPage(_) => None,
     }
 }
 

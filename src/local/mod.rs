@@ -3,7 +3,7 @@
 //! A request falls through these files, each of which knows only the ones below it:
 //!
 //! ```text
-//! server (sockets, tls) -> http (one exchange, faults) -> routes (request -> reply; request, challenge, wire) -> vault (one lock, one log)
+//! server (sockets, tls) -> http (one exchange, faults, throttle) -> routes (request -> reply; request, challenge, wire) -> vault (one lock, one log)
 //!        -> operations (decide) -> model (state);   vault -> store, stored, blob (disk and backups)
 //! ```
 //!
@@ -26,6 +26,7 @@ mod routes;
 mod server;
 mod store;
 mod stored;
+mod throttle;
 mod tls;
 mod vault;
 mod wire;

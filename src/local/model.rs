@@ -15,6 +15,9 @@ use super::options::Policy;
 pub struct Now(pub i64);
 
 impl Now {
+    /// Before every other time.
+    pub const ALWAYS: Self = Self(i64::MIN);
+
     /// Whole seconds, the wire's grain.
     pub fn seconds(self) -> i64 {
         self.0.div_euclid(1000)
@@ -182,6 +185,11 @@ impl Vault {
     /// What deletion means here.
     pub fn policy(&self) -> Policy {
         self.policy
+    }
+
+    /// Changes how long each step of a deletion or recovery takes from now on.
+    pub fn set_delay(&mut self, delay_ms: i64) {
+        self.policy.delay_ms = delay_ms;
     }
 
     /// The secret `name` and what it is at `now`.

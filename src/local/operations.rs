@@ -70,7 +70,8 @@ fn make_version(
 ) -> (Snapshot, Vec<Change>) {
     let attributes = Attributes { enabled: Some(attributes.enabled.unwrap_or(true)), ..attributes };
     let revision = Revision { value, attributes, created: now.seconds(), updated: now.seconds() };
-    let head = Head { name: name.clone(), current: version.clone(), state: State::Live { ready: now }, managed };
+    let head =
+        Head { name: name.clone(), current: version.clone(), state: State::Live { ready: Now::ALWAYS }, managed };
     let changes = vec![Change::Head(head.clone()), Change::Revision(name, version.clone(), revision.clone())];
     (Snapshot { head, version, revision }, changes)
 }
@@ -108,10 +109,25 @@ fn find_version(vault: &Vault, name: &SecretName, version: Option<&str>, now: No
 
 /// Changes what was given of a version's properties; the current one without `version`. Makes no new version.
 pub fn update(vault: &Vault, name: &SecretName, version: Option<&str>, patch: Attributes, now: Now) -> Decision {
-    let mut snapshot = find_version(vault, name, version, now)?;
+    let snapshot = find_version(vault, name, version, now)?;
     if snapshot.head.managed {
         return Err(Refusal::Managed("update"));
     }
+    change_version(snapshot, patch, now)
+}
+
+/// The same of the current version, done by the certificate that owns it, which no request can do.
+pub fn update_managed(vault: &Vault, name: &SecretName, patch: Attributes, now: Now) -> Decision {
+    change_version(find_version(vault, name, None, now)?, patch, now)
+}
+
+/// Removes what a certificate owns, and leaves nothing deleted behind.
+pub fn remove_managed(vault: &Vault, name: &SecretName, now: Now) -> Decision {
+    let secret = find_live(vault, name, now)?;
+    Ok((current(secret, name)?, vec![Change::Remove(secret.head.name.clone())]))
+}
+
+fn change_version(mut snapshot: Snapshot, patch: Attributes, now: Now) -> Decision {
     match count_wrong(&patch) {
         0 => {}
         wrong => return Err(Refusal::InvalidProperties(wrong)),
@@ -145,9 +161,17 @@ pub fn delete(vault: &Vault, name: &SecretName, now: Now) -> Decision {
     }
     let on = now.seconds();
     let purge_on = on + i64::from(policy.days) * SECONDS_A_DAY;
-    snapshot.head.state = State::Deleted { on, purge_on, ready: Now(now.0 + policy.delay_ms) };
+    snapshot.head.state = State::Deleted { on, purge_on, ready: ready(vault, now) };
     let change = Change::Head(snapshot.head.clone());
     Ok((snapshot, vec![change]))
+}
+
+/// When a step that begins now is complete. Without a delay that holds even if the calendar is put back.
+fn ready(vault: &Vault, now: Now) -> Now {
+    match vault.policy().delay_ms {
+        0 => Now::ALWAYS,
+        delay => Now(now.0 + delay),
+    }
 }
 
 fn current(secret: &Secret, asked: &SecretName) -> Result<Snapshot, Refusal> {
@@ -173,7 +197,7 @@ pub fn recover(vault: &Vault, name: &SecretName, now: Now) -> Decision {
         _ => return Err(Refusal::NotFound(name.to_string())),
     };
     let mut snapshot = current(secret, name)?;
-    snapshot.head.state = State::Live { ready: Now(now.0 + vault.policy().delay_ms) };
+    snapshot.head.state = State::Live { ready: ready(vault, now) };
     let change = Change::Head(snapshot.head.clone());
     Ok((snapshot, vec![change]))
 }
@@ -205,7 +229,7 @@ pub fn back_up<'a>(vault: &'a Vault, name: &SecretName, now: Now) -> Result<&'a 
 
 /// Puts a backed-up secret back, under its own name and versions, unless anything holds the name.
 pub fn restore(vault: &Vault, mut secret: Secret, now: Now) -> Decision {
-    secret.head.state = State::Live { ready: now };
+    secret.head.state = State::Live { ready: Now::ALWAYS };
     let snapshot = secret.snapshot().ok_or(Refusal::BlobCorrupt)?;
     let name = snapshot.head.name.clone();
     if vault.look(&name, now).0 != Phase::Absent || vault.is_held(&name, now) {

@@ -2,11 +2,14 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 
 use zeroize::Zeroizing;
+
+use super::request::Operation;
 
 /// How many days the service keeps what was deleted, unless told otherwise at the vault's creation.
 const DEFAULT_RETENTION: u32 = 90;
@@ -127,6 +130,12 @@ pub struct ServeOptions {
     pub retention_days: Option<u32>,
     /// Whether purging is refused.
     pub purge_protection: bool,
+    /// Permissions that no caller has: get, list, set, delete, recover, purge, backup, restore.
+    pub deny: Vec<Operation>,
+    /// Whether an empty page with a `nextLink` comes before every page, as from the service.
+    pub empty_pages: bool,
+    /// How many requests a second are answered; more get 429.
+    pub throttle: Option<NonZeroU32>,
 }
 
 impl fmt::Debug for ServeOptions {
@@ -137,7 +146,8 @@ impl fmt::Debug for ServeOptions {
         out.field("token", &self.token.as_ref().map(|_| "REDACTED"));
         out.field("soft_delete_delay", &self.soft_delete_delay).field("latency", &self.latency);
         out.field("recovery_level", &self.recovery_level).field("retention_days", &self.retention_days);
-        out.field("purge_protection", &self.purge_protection).finish()
+        out.field("purge_protection", &self.purge_protection).field("deny", &self.deny);
+        out.field("empty_pages", &self.empty_pages).field("throttle", &self.throttle).finish()
     }
 }
 
@@ -153,6 +163,9 @@ impl Default for ServeOptions {
             recovery_level: None,
             retention_days: None,
             purge_protection: false,
+            deny: Vec::new(),
+            empty_pages: false,
+            throttle: None,
         }
     }
 }
@@ -174,18 +187,26 @@ impl ServeOptions {
             return wrong("--purge-protection contradicts a recovery level that allows purging");
         }
         let days = if level == Level::Purgeable { 0 } else { days };
-        let delay_ms = i64::try_from(self.soft_delete_delay.as_millis()).unwrap_or(i64::MAX / 4);
-        Ok(Policy { level, days, delay_ms })
+        Ok(Policy { level, days, delay_ms: delay_ms(self.soft_delete_delay) })
     }
 
-    /// Refuses what would open the vault to strangers.
-    pub(super) fn check_exposure(&self) -> Result<(), ServeError> {
+    /// Refuses what would open the vault to strangers, and permissions that are none.
+    pub(super) fn check(&self) -> Result<(), ServeError> {
+        if let Some(part) = self.deny.iter().find(|operation| operation.permission() != **operation) {
+            let whole = part.permission();
+            return Err(ServeError::Options(format!("{part} is no permission of its own; deny {whole}")));
+        }
         match &self.token {
             Some(token) if token.is_empty() => Err(ServeError::Options("the token is empty".into())),
             None if !self.listen.ip().is_loopback() => Err(ServeError::Exposed(self.listen)),
             _ => Ok(()),
         }
     }
+}
+
+/// Far from overflow in sums with the calendar time.
+pub(super) fn delay_ms(delay: Duration) -> i64 {
+    i64::try_from(delay.as_millis()).map_or(i64::MAX / 4, |delay| delay.min(i64::MAX / 4))
 }
 
 /// Why a local vault could not start.
@@ -268,10 +289,10 @@ mod tests {
     #[test]
     fn other_addresses_need_a_token() {
         let open = ServeOptions { listen: (Ipv4Addr::UNSPECIFIED, 0).into(), ..ServeOptions::default() };
-        assert!(matches!(open.check_exposure(), Err(ServeError::Exposed(_))));
+        assert!(matches!(open.check(), Err(ServeError::Exposed(_))));
         let token = Some(Zeroizing::new("t".to_owned()));
-        assert!(ServeOptions { token, ..open.clone() }.check_exposure().is_ok());
+        assert!(ServeOptions { token, ..open.clone() }.check().is_ok());
         let token = Some(Zeroizing::new(String::new()));
-        assert!(ServeOptions { token, ..open }.check_exposure().is_err());
+        assert!(ServeOptions { token, ..open }.check().is_err());
     }
 }

@@ -81,6 +81,17 @@ impl Operation {
         (Self::Restore, "restore"),
     ];
 
+    /// The permission it needs, by the operation that permission is called after: an access policy grants get,
+    /// list, set, delete, recover, purge, backup and restore.
+    pub fn permission(self) -> Self {
+        match self {
+            Self::Get | Self::GetVersion | Self::GetDeleted => Self::Get,
+            Self::List | Self::ListVersions | Self::ListDeleted => Self::List,
+            Self::Set | Self::Update => Self::Set,
+            Self::Delete | Self::Recover | Self::Purge | Self::Backup | Self::Restore => self,
+        }
+    }
+
     /// Its name in tests and on the command line.
     pub fn as_str(self) -> &'static str {
         Self::ALL.iter().find(|(operation, _)| *operation == self).map_or("", |(_, name)| name)

@@ -7,7 +7,7 @@ use super::challenge::{self, Access};
 use super::errors::Refusal;
 use super::model::{Phase, Snapshot};
 use super::operations as decide;
-use super::page::{self, Page, Window};
+use super::page::{self, Cut, Page, Window};
 use super::request::{Call, Operation, Origin, Request};
 use super::vault::{LocalVault, new_version};
 use super::wire::{self, Frame, Show};
@@ -46,21 +46,24 @@ pub fn admit(access: &Access, request: &Request) -> Result<Admitted, Reply> {
         return Err(refusal(&Refusal::ForeignHost, request, None));
     };
     match access.check(&origin, request) {
-        Ok(()) => Ok(Admitted { call: parse(request), origin }),
+        Ok(()) => Ok(Admitted { call: parse(access, request), origin }),
         Err(why) => Err(refusal(&why, request, Some(&origin))),
     }
 }
 
-fn parse(request: &Request) -> Result<(ApiVersion, Call), Refusal> {
+fn parse(access: &Access, request: &Request) -> Result<(ApiVersion, Call), Refusal> {
     let given = request.parameter("api-version").unwrap_or_default();
     let version = ApiVersion::parse(&given).ok_or(Refusal::ApiVersion(given))?;
-    Ok((version, Call::parse(&request.method, &request.path)?))
+    let call = Call::parse(&request.method, &request.path)?;
+    access.check_permission(call.operation())?;
+    Ok((version, call))
 }
 
-/// Carries a request out.
-pub fn answer(vault: &LocalVault, admitted: &Admitted, request: &Request) -> Reply {
+/// Carries a request out; a page is cut as `cut` has it.
+pub fn answer(vault: &LocalVault, admitted: &Admitted, request: &Request, cut: Cut) -> Reply {
+    let origin = &admitted.origin;
     let done = match &admitted.call {
-        Ok((version, call)) => Answering { vault, origin: &admitted.origin, version: *version, request }.call(call),
+        Ok((version, call)) => Answering { vault, origin, version: *version, request, cut }.call(call),
         Err(why) => Err(why.clone()),
     };
     match done {
@@ -78,6 +81,7 @@ struct Answering<'a> {
     origin: &'a Origin,
     version: ApiVersion,
     request: &'a Request,
+    cut: Cut,
 }
 
 impl Answering<'_> {
@@ -152,7 +156,7 @@ impl Answering<'_> {
 
     fn window(&self) -> Result<Window, Refusal> {
         let token = self.request.parameter("$skiptoken");
-        Window::parse(token.as_deref(), self.request.parameter("maxresults").as_deref())
+        Window::parse(token.as_deref(), self.request.parameter("maxresults").as_deref(), self.cut)
     }
 
     /// Absolute, with the port in any case, `$` unescaped, in the service's order.
@@ -189,9 +193,9 @@ fn refusal(why: &Refusal, request: &Request, origin: Option<&Origin>) -> Reply {
     reply
 }
 
-/// The reply to a request that was too large to be read.
-pub fn too_large(request: &Request) -> Reply {
-    refusal(&Refusal::TooLarge, request, None)
+/// The reply to a request that nobody looked into: too large to be read, or one too many.
+pub fn refuse(why: &Refusal, request: &Request) -> Reply {
+    refusal(why, request, None)
 }
 
 /// A reply with the service's headers.

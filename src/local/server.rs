@@ -18,9 +18,10 @@ use tokio::sync::{Semaphore, oneshot};
 use tokio_rustls::TlsAcceptor;
 
 use crate::clock::Clock;
-use crate::secret::Version;
+use crate::secret::{SecretAttributes, SecretName, Version};
 
 use super::challenge::Access;
+use super::errors::Refusal;
 use super::faults::Fault;
 use super::http::Exchanges;
 use super::options::{ServeError, ServeOptions};
@@ -48,15 +49,19 @@ pub struct Server {
 impl Server {
     /// Starts a vault; it answers when this returns.
     pub fn start(options: ServeOptions, clock: Arc<dyn Clock>) -> Result<Self, ServeError> {
-        options.check_exposure()?;
+        options.check()?;
         let policy = options.policy()?;
         let acceptor = make_acceptor(&options, &*clock)?;
         let (listener, address) = bind(options.listen).map_err(|error| ServeError::Listen(options.listen, error))?;
         let (store, contents) = open_store(&options)?;
         let scheme = if acceptor.is_some() { "https" } else { "http" };
         let vault = LocalVault::new(store, contents, policy, clock);
-        let access = Access { token: options.token, local_names_only: options.listen.ip().is_loopback() };
-        let exchanges = Arc::new(Exchanges::new(vault, access, scheme, options.latency));
+        let access = Access {
+            token: options.token.clone(),
+            local_names_only: options.listen.ip().is_loopback(),
+            denied: options.deny.clone(),
+        };
+        let exchanges = Arc::new(Exchanges::new(vault, access, scheme, &options));
         let (stop, stopped) = oneshot::channel();
         let thread = spawn(listener, acceptor, Arc::clone(&exchanges), stopped).map_err(ServeError::System)?;
         let url = url_of(scheme, address);
@@ -93,10 +98,28 @@ impl Server {
         self.exchanges.faults().clear();
     }
 
+    /// Makes every step of a deletion or recovery that begins from now on take so long.
+    pub fn set_soft_delete_delay(&self, delay: Duration) {
+        self.exchanges.vault().set_delay(super::options::delay_ms(delay));
+    }
+
     /// Makes a version that a certificate owns.
     pub fn add_managed(&self, secret: ManagedSecret) -> Result<Version, ServeError> {
-        let made = self.exchanges.vault().add_managed(secret);
-        made.map_err(|why| ServeError::Refused(why.parts(&self.url).message))
+        self.exchanges.vault().add_managed(secret).map_err(|why| self.refused(&why))
+    }
+
+    /// Changes the current version of what a certificate owns, as only the certificate can.
+    pub fn update_managed(&self, name: &SecretName, change: SecretAttributes) -> Result<(), ServeError> {
+        self.exchanges.vault().update_managed(name, change).map_err(|why| self.refused(&why))
+    }
+
+    /// Removes what a certificate owns for good, as deleting and purging the certificate does.
+    pub fn remove_managed(&self, name: &SecretName) -> Result<(), ServeError> {
+        self.exchanges.vault().remove_managed(name).map_err(|why| self.refused(&why))
+    }
+
+    fn refused(&self, why: &Refusal) -> ServeError {
+        ServeError::Refused(why.parts(&self.url).message)
     }
 
     /// Ends it within a second, open connections included.

@@ -6,8 +6,8 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock, RwLockReadGuard};
 use std::time::SystemTime;
 
-use crate::clock::Clock;
-use crate::secret::{SecretName, SecretValue, Version};
+use crate::clock::{Clock, Moment};
+use crate::secret::{SecretAttributes, SecretName, SecretValue, Version};
 
 use super::blob::BackupKey;
 use super::errors::Refusal;
@@ -57,6 +57,16 @@ impl LocalVault {
         Now(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
     }
 
+    /// The monotonic time.
+    pub fn moment(&self) -> Moment {
+        self.clock.moment()
+    }
+
+    /// From now on, every step of a deletion or recovery takes so many milliseconds.
+    pub fn set_delay(&self, delay_ms: i64) {
+        self.state.write().unwrap_or_else(PoisonError::into_inner).set_delay(delay_ms);
+    }
+
     /// Looks at the state.
     pub fn read<Answer>(&self, look: impl FnOnce(&Vault, Now) -> Answer) -> Answer {
         look(&self.state(), self.now())
@@ -104,6 +114,28 @@ impl LocalVault {
             operations::set_managed(vault, &secret.name, version.clone(), secret.value, attributes, now)
         })?;
         Ok(version)
+    }
+
+    /// Changes the current version of what a certificate owns.
+    pub fn update_managed(&self, name: &SecretName, change: SecretAttributes) -> Result<(), Refusal> {
+        let change = attributes_of(change);
+        self.change(|vault, now| operations::update_managed(vault, name, change, now)).map(drop)
+    }
+
+    /// Removes what a certificate owns.
+    pub fn remove_managed(&self, name: &SecretName) -> Result<(), Refusal> {
+        self.change(|vault, now| operations::remove_managed(vault, name, now)).map(drop)
+    }
+}
+
+/// The words of the API in those of the model.
+fn attributes_of(given: SecretAttributes) -> Attributes {
+    Attributes {
+        enabled: given.enabled,
+        not_before: given.not_before.map(|time| time.0),
+        expires_on: given.expires_on.map(|time| time.0),
+        content_type: given.content_type,
+        tags: given.tags.map(|tags| tags.into_iter().collect()),
     }
 }
 

@@ -215,6 +215,13 @@ pub static OPTIONS: &[Entry] = &[
 ];
 
 impl Settings {
+    /// What differs from the defaults, as a `-o` list.
+    pub fn in_short(&self) -> String {
+        let mut all = self.clone();
+        let words: Vec<_> = OPTIONS.iter().filter_map(|entry| entry.changed(&mut all)).collect();
+        words.join(",")
+    }
+
     /// Takes in one word.
     pub fn apply(&mut self, name: &str, value: Option<&str>) -> Result<(), OptionError> {
         match find(name) {

@@ -11,12 +11,13 @@ use zeroize::Zeroizing;
 use crate::cache::{CacheOptions, CachedStore};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::processes::ProcFs;
-use crate::fs::{FsOptions, SecretFs};
+use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, ServeOptions, Server};
+use crate::metrics::{Metered, Metrics};
 use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
-use crate::vault::{AuthKind, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
+use crate::vault::{AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
 
 use super::options::{Auth, MountOptions, Settings};
 use super::point::Place;
@@ -76,13 +77,16 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let options = &settings.mount;
     let clock = SystemClock::shared();
     let (client, server) = connect(&source.vault, options, &clock)?;
+    let about = about(source, client.vault_url(), place, options);
+    let metrics = Arc::new(Metrics::default());
+    let client = Arc::new(Metered::new(Arc::new(client), metrics.clone(), clock.clone()));
     if !options.lazy_auth {
-        check_answers(&client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
+        check_answers(&*client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
     }
-    let store = Arc::new(CachedStore::new(Arc::new(client), cache_options(options), clock.clone()));
+    let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));
     let announcer = Arc::new(Announcer::default());
-    let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options));
-    let fs = Arc::new(fs);
+    let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
+    let fs = Arc::new(fs.counting(metrics));
     let limits = Limits { read: options.timeout, change: options.write_timeout };
     let shown = Shown { source: &source.text, to_others: options.allow_other };
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
@@ -135,8 +139,9 @@ fn connect(
             Ok((client(url, Arc::new(StaticToken::new("local".to_owned())), false)?, None))
         }
         Vault::Loopback { url } | Vault::Azure { url } => {
-            let tokens = azure_tokens(auth_kind(options.auth)?, options.client_id.clone(), clock.clone())
-                .map_err(|error| MountError::Client(error.to_string()))?;
+            let kind = auth_kind(options.auth)?;
+            let how = AuthOptions { kind, client_id: options.client_id.clone(), ..AuthOptions::default() };
+            let tokens = azure_tokens(how, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
     }
@@ -165,7 +170,7 @@ fn random_token() -> Result<Zeroizing<String>, MountError> {
 }
 
 /// One authenticated answer. A vault that lets this identity in but does not let it list is usable.
-fn check_answers(client: &SecretClient, wait: Wait) -> Result<(), MountError> {
+fn check_answers(client: &dyn SecretStore, wait: Wait) -> Result<(), MountError> {
     match client.list(None, wait) {
         Ok(_) => Ok(()),
         Err(error) if error.kind == ErrorKind::Forbidden => Ok(()),
@@ -182,7 +187,24 @@ fn cache_options(options: &MountOptions) -> CacheOptions {
     }
 }
 
-fn fs_options(options: &MountOptions) -> FsOptions {
+fn about(source: &Source, vault: &str, place: &Place, options: &MountOptions) -> About {
+    let auth = match (&source.vault, options.auth) {
+        (Vault::Local { .. }, _) | (Vault::Loopback { .. }, Auth::Auto) => Auth::Local,
+        (_, auth) => auth,
+    };
+    About {
+        source: source.to_string(),
+        vault: vault.to_owned(),
+        directory: place.to_string(),
+        auth: auth.word().to_owned(),
+        options: Settings { mount: options.clone(), ..Settings::default() }.in_short(),
+        version: env!("CARGO_PKG_VERSION").to_owned(),
+        pid: std::process::id(),
+        ttl: options.ttl,
+    }
+}
+
+fn fs_options(options: &MountOptions, about: About) -> FsOptions {
     // SAFETY: both calls have no arguments and cannot fail.
     let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
     FsOptions {
@@ -198,6 +220,8 @@ fn fs_options(options: &MountOptions) -> FsOptions {
         expires_in: options.expires_in,
         kernel_ttl: options.kernel_ttl,
         write_timeout: options.write_timeout,
+        about,
+        ..FsOptions::default()
     }
 }
 
@@ -231,7 +255,7 @@ impl Session {
         let watchdog = Watchdog::start(answers(&place), clock.clone());
         let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
         supervisor::ready(&status);
-        let reason = carry(&fs, stop);
+        let reason = carry(&fs, &clock, stop);
         tracing::info!("the mount ends: {reason}");
         supervisor::stopping();
         drop(watchdog);
@@ -240,6 +264,9 @@ impl Session {
         let wait = Wait::at_most(&*clock, SETTLE_LIMIT);
         // A refusal is in the log; there is nothing else to do about it now.
         let _ = fs.send_removals(wait);
+        for path in fs.left_behind() {
+            tracing::warn!("{path} was written, and never renamed to what it was meant to be: it is lost");
+        }
         match reason {
             Reason::Unmounted => match loops.join() {
                 Ok(Ok(())) => Ok(()),
@@ -266,15 +293,28 @@ fn join_in_background(serving: Serving, stop: Stop) -> Result<JoinHandle<io::Res
 }
 
 /// Does what is asked for, until it is the end.
-fn carry(fs: &SecretFs, stop: &Stop) -> Reason {
+fn carry(fs: &Arc<SecretFs>, clock: &Arc<dyn Clock>, stop: &Stop) -> Reason {
     loop {
         match stop.next() {
-            Event::Refresh => supervisor::reloading(|| {
-                tracing::info!("looking again at everything");
-                fs.refresh();
-            }),
+            Event::Refresh => refresh_in_background(fs.clone(), clock.clone()),
             Event::End(reason) => return reason,
         }
+    }
+}
+
+/// Not here: a vault that hangs must not delay the end.
+fn refresh_in_background(fs: Arc<SecretFs>, clock: Arc<dyn Clock>) {
+    let look = move || {
+        supervisor::reloading(|| {
+            tracing::info!("looking again at everything");
+            let wait = Wait::at_most(&*clock, fs.options().write_timeout);
+            if let Err(error) = fs.refresh(None, wait) {
+                tracing::warn!("looking again has failed: {error}");
+            }
+        });
+    };
+    if let Err(error) = thread::Builder::new().name("akvfs-refresh".into()).spawn(look) {
+        tracing::warn!("there is no thread to look again: {error}");
     }
 }
 

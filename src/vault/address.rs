@@ -153,12 +153,17 @@ impl Vault {
             return Err(LinkError::OtherPath);
         }
         let theirs = url.query().unwrap_or_default().split('&').filter(|pair| !pair.is_empty());
-        let kept = theirs.filter(|pair| !pair.to_ascii_lowercase().starts_with("api-version="));
+        let kept = theirs.filter(|pair| !is_api_version(pair));
         let query = kept.fold(format!("api-version={api_version}"), |all, pair| all + "&" + pair);
         url.set_query(Some(&query));
         url.set_fragment(None);
         Ok(url)
     }
+}
+
+/// Whether a pair of a query is the api-version, however it is spelled.
+fn is_api_version(pair: &str) -> bool {
+    url::form_urlencoded::parse(pair.as_bytes()).any(|(name, _)| name.eq_ignore_ascii_case("api-version"))
 }
 
 /// A name becomes a host of the public cloud, a host a URL.
@@ -237,7 +242,8 @@ mod tests {
             Ok("https://contoso.vault.azure.net/secrets?api-version=7.6&$skiptoken=ey-J9&maxresults=5")
         );
         assert_eq!(
-            follow("https://CONTOSO.vault.azure.net/Secrets/?%24skiptoken=a%2Fb&API-version=7.3").as_deref(),
+            follow("https://CONTOSO.vault.azure.net/Secrets/?%24skiptoken=a%2Fb&API-version=7.3&api%2Dversion&%61pi-version=1")
+                .as_deref(),
             Ok("https://contoso.vault.azure.net/Secrets/?api-version=7.6&%24skiptoken=a%2Fb")
         );
         for (link, why) in [

@@ -45,42 +45,61 @@ pub fn read(reply: &Reply, vault: &Vault, verify: bool) -> Asked {
     asked
 }
 
+/// What a claims challenge says of itself, if `reply` has one.
+pub(super) fn claims_reason(reply: &Reply) -> Option<String> {
+    let found =
+        reply.headers_called("www-authenticate").flat_map(schemes).find(|scheme| scheme.get("claims").is_some());
+    let scheme = found?;
+    let reason = scheme.get("error_description").or_else(|| scheme.get("error"));
+    Some(reason.unwrap_or("claims").to_owned())
+}
+
 fn weigh(scheme: &Scheme, vault: &Vault, verify: bool) -> Asked {
     // The authority and resource of a claims challenge are passed over: the known ones hold.
     if scheme.get("claims").is_some() {
         return Asked::Renewal;
     }
-    let (scope, resource) = (scheme.get("scope"), scheme.get("resource"));
-    let Some(wanted) = scope.or(resource) else { return Asked::Nothing };
-    for named in [scope, resource].into_iter().flatten() {
-        if verify && !is_parent_domain(named, vault) {
-            return Asked::Foreign(format!(
-                "the challenge's resource {named:?} is not of the domain of {}",
-                vault.url()
-            ));
+    let named = [scheme.get("scope"), scheme.get("resource")];
+    let mut wanted = None;
+    for named in named.into_iter().flatten() {
+        match audience(named).filter(|audience| !verify || is_parent_domain(audience, vault)) {
+            Some(audience) => wanted = wanted.or(Some(audience)),
+            None => {
+                let vault = vault.url();
+                return Asked::Foreign(format!("the challenge's resource {named:?} is not of the domain of {vault}"));
+            }
         }
     }
+    let Some(wanted) = wanted else { return Asked::Nothing };
     let authority = scheme.get("authorization").or_else(|| scheme.get("authorization_uri"));
     match authority.map(tenant) {
         Some(None) => Asked::Foreign("the challenge's authority is no https:// URL of a tenant".to_owned()),
-        tenant => Asked::Token(Challenge { scope: scope_of(wanted), tenant: tenant.flatten() }),
+        tenant => Asked::Token(Challenge { scope: scope_of(&wanted), tenant: tenant.flatten() }),
     }
+}
+
+/// The resource or scope that was named, as what the parser made of it: what is checked must be what is asked for, and
+/// the parser drops control characters, for one.
+fn audience(named: &str) -> Option<Url> {
+    let url = Url::parse(named).ok()?;
+    let is_bare = matches!(url.path(), "/" | "/.default") && url.query().is_none() && url.fragment().is_none();
+    let is_plain = url.username().is_empty() && url.password().is_none() && matches!(url.scheme(), "https" | "http");
+    (is_bare && is_plain).then_some(url)
 }
 
 /// `https://vault.azure.net/.default`, whether a resource or a scope was named. No slash may be doubled: the
 /// service refuses the audience `https://vault.azure.net/`.
-fn scope_of(named: &str) -> String {
-    format!("{}/.default", named.trim_end_matches("/.default").trim_end_matches('/'))
+fn scope_of(audience: &Url) -> String {
+    format!("{}/.default", audience.origin().ascii_serialization())
 }
 
 /// Whether the vault's host lies below the host of `resource`. Equality is not enough, nor is an end that does not
 /// begin at a dot, nor a bare top-level domain.
-fn is_parent_domain(resource: &str, vault: &Vault) -> bool {
-    let Ok(url) = Url::parse(resource) else { return false };
-    let Some(domain) = url.domain() else { return false };
+fn is_parent_domain(resource: &Url, vault: &Vault) -> bool {
+    let Some(domain) = resource.domain() else { return false };
     let is_below = vault.host().strip_suffix(domain).is_some_and(|front| front.len() > 1 && front.ends_with('.'));
     let is_site = domain == "localhost" || domain.trim_matches('.').contains('.');
-    url.scheme() == "https" && is_below && is_site
+    resource.scheme() == "https" && is_below && is_site
 }
 
 /// The first segment of an authority's path.
@@ -234,12 +253,30 @@ mod tests {
             ("contoso.vault.azure.net", "https://.net", false),
             ("contoso.vault.azure.net", "http://vault.azure.net", false),
             ("contoso.vault.azure.net", "vault.azure.net", false),
+            ("contoso.vault.azure.net", "https://user@vault.azure.net", false),
+            ("contoso.vault.azure.net", "https://vault.azure.net/path", false),
+            ("contoso.vault.azure.net", "https://vault.azure.net//", false),
+            ("contoso.vault.azure.net", "https://vault.azure.net?x", false),
+            ("contoso.vault.azure.net", "https://vault.azure.net#x", false),
+            ("contoso.vault.azure.net", "api://vault.azure.net", false),
             ("https://127.0.0.1:8443", "https://0.0.1:8443", false),
             ("https://localhost:8443", "https://localhost:8443", false),
         ] {
             let header = format!(r#"Bearer authorization="https://login.example/t", resource="{resource}""#);
             let good_answer = matches!(asked(vault, &[&header]), Asked::Token(_));
             assert_eq!(good_answer, good, "{vault} {resource}");
+        }
+    }
+
+    #[test]
+    fn what_was_checked_is_what_is_asked_for() {
+        for resource in ["https://vault.azure.net\u{2}", "https://VAULT.azure.net:443/", "https:vault.az\ture.net"] {
+            let header = format!(r#"Bearer authorization="https://login.example/t", resource="{resource}""#);
+            assert_eq!(
+                asked("contoso", &[&header]),
+                token("https://vault.azure.net/.default", Some("t")),
+                "{resource:?}"
+            );
         }
     }
 

@@ -140,7 +140,7 @@ impl SecretClient {
     }
 
     /// The version that was made last, as a listing tells it.
-    fn newest(&self, name: &SecretName, wait: Wait) -> Result<Option<SecretProperties>, StoreError> {
+    pub(super) fn newest(&self, name: &SecretName, wait: Wait) -> Result<Option<SecretProperties>, StoreError> {
         let versions = self.versions_within(name, wait).collect::<Result<Vec<_>, _>>()?;
         Ok(versions.into_iter().max_by_key(|version| version.created_on))
     }

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use super::challenge;
 use super::reply::Reply;
 use super::wire::{self, ServiceError};
 use crate::secret::SecretName;
@@ -23,7 +24,7 @@ pub(super) fn refusal(
     let answer = Answer {
         status: Some(reply.status),
         code: said.as_ref().and_then(codes),
-        message: said.map_or_else(|| unexplained(reply.status).to_owned(), |said| printable(&said.message)),
+        message: message(reply, said.as_ref()),
         request_id: reply.header("x-ms-request-id").map(printable),
     };
     StoreError { operation, name: name.cloned(), kind, answer }
@@ -71,6 +72,17 @@ fn codes(said: &ServiceError) -> Option<String> {
         Some(inner) => format!("{code}/{}", printable(inner)),
         None => code,
     })
+}
+
+fn message(reply: &Reply, said: Option<&ServiceError>) -> String {
+    let message = said.map_or_else(|| unexplained(reply.status).to_owned(), |said| printable(&said.message));
+    match challenge::claims_reason(reply).filter(|_| reply.status == 401) {
+        Some(reason) => {
+            let (message, reason) = (message.trim_end_matches('.'), printable(&reason));
+            format!("{message}; it wants another kind of token ({reason}): sign in again")
+        }
+        None => message,
+    }
 }
 
 fn unexplained(status: u16) -> &'static str {

@@ -262,3 +262,26 @@ fn chain(error: &reqwest::Error) -> String {
     }
     text
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Nobody above asks for it; this is what holds if somebody some day does.
+    #[test]
+    fn another_origin_is_not_even_connected_to() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+        let port = listener.local_addr().expect("bound").port();
+        listener.set_nonblocking(true).expect("allowed");
+        let vault = Vault::parse("http://127.0.0.1:1").expect("loopback");
+        let http = Http::new(&vault, &ClientOptions::default()).expect("no file needed");
+        let token = Token::new("t".to_owned());
+        for url in [format!("http://127.0.0.1:{port}/"), format!("http://user@127.0.0.1:{port}/")] {
+            let (url, time) = (Url::parse(&url).expect("a URL"), Duration::from_secs(5));
+            let outgoing =
+                Outgoing { verb: Verb::Get, url: &url, token: Some(&token), payload: None, limit: 1_000, time };
+            assert_eq!(http.send(&outgoing).err().map(|refused| refused.trouble), Some(Trouble::NotOurs));
+        }
+        assert_eq!(listener.accept().expect_err("nobody").kind(), std::io::ErrorKind::WouldBlock);
+    }
+}

@@ -38,7 +38,7 @@ pub mod wire;
 use std::sync::Arc;
 
 pub use address::{UrlError, Vault, vault_url};
-pub use auth::{AuthError, AuthKind, StaticToken, Token, TokenSource, azure_tokens};
+pub use auth::{AuthError, AuthKind, AuthOptions, StaticToken, Token, TokenSource, azure_tokens, local_token};
 pub use http::SetupError;
 use link::Link;
 pub use options::{ClientOptions, Proxy};
@@ -52,6 +52,18 @@ use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
 };
 use crate::store::{Operation, SecretStore as _, StoreError, Wait};
+
+/// What the fuzzer reaches that callers need not.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use super::Vault;
+    use super::address::Target;
+
+    /// Where `link`, found in a listing of the secrets of `vault`, would lead a request.
+    pub fn follow(vault: &Vault, link: &str) -> Option<url::Url> {
+        vault.follow(link, Target::Secrets, "7.6").ok()
+    }
+}
 
 /// A client of one vault. Cheap to clone; clones share connections, token and limits.
 ///

@@ -166,4 +166,25 @@ mod tests {
             assert_eq!(decide(&this), expected, "{seconds} s");
         }
     }
+
+    #[test]
+    fn no_wait_reaches_the_end_of_the_time_and_none_is_shorter_than_the_vaults_wish() {
+        let outcomes = [Unsent, Cut, TimedOut, Unreadable, Busy, Hopeless, Status(408), Status(429), Status(503)];
+        let all = (0..20_000_u32).map(|number| {
+            let pick = |step: u32, of: u32| number.wrapping_mul(2_654_435_761) / step % of;
+            let outcome = outcomes[pick(1, 9) as usize];
+            Try {
+                tries: pick(10, 40),
+                remaining: Duration::from_millis(u64::from(pick(400, 20_000))),
+                retry_after: (pick(3, 2) == 0).then(|| Duration::from_millis(u64::from(pick(7, 30_000)))),
+                dice: f64::from(pick(17, 1_000)) / 1_000.0,
+                ..try_of(outcome, pick(5, 2) == 0)
+            }
+        });
+        for this in all {
+            if let Decision::Again { after } = decide(&this) {
+                assert!(after < this.remaining && this.retry_after.is_none_or(|wish| after >= wish), "{this:?}");
+            }
+        }
+    }
 }

@@ -30,9 +30,7 @@ impl SecretStore for SecretClient {
     fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
         let properties = match self.get_as(Operation::Find, name, None, wait) {
             Ok(secret) => secret.properties,
-            Err(error) if error.kind == ErrorKind::Disabled => {
-                SecretProperties { enabled: Some(false), ..SecretProperties::bare(self.vault_url(), name) }
-            }
+            Err(error) if error.kind == ErrorKind::Disabled => self.disabled(name, wait)?,
             Err(error) => return Err(error),
         };
         let current = properties.version.clone();
@@ -132,6 +130,18 @@ impl SecretStore for SecretClient {
 }
 
 impl SecretClient {
+    /// What a listing tells of a disabled secret, its spelling too. Without the right to list, only that it is there.
+    fn disabled(&self, name: &SecretName, wait: Wait) -> Result<SecretProperties, StoreError> {
+        let bare = |name| SecretProperties::bare(self.vault_url(), name);
+        match self.newest(name, wait) {
+            Ok(Some(newest)) if newest.is_disabled() => {
+                Ok(SecretProperties { id: bare(&newest.name).id, version: None, ..newest })
+            }
+            Err(error) if error.kind != ErrorKind::Forbidden => Err(StoreError { operation: Operation::Find, ..error }),
+            Ok(_) | Err(_) => Ok(SecretProperties { enabled: Some(false), ..bare(name) }),
+        }
+    }
+
     fn get_as(
         &self,
         operation: Operation,
@@ -156,6 +166,9 @@ impl SecretClient {
         wait: Wait,
         read: fn(&[u8]) -> Result<WirePage<T>, WireError>,
     ) -> Result<Page<T>, StoreError> {
+        if wait == Wait::No {
+            return Err(StoreError::not_in_memory(operation));
+        }
         let follow = |link: &str| self.link.vault.follow(link, target, self.api_version());
         let refuse = |error: LinkError| {
             let kind = if error == LinkError::NoUrl { ErrorKind::Broken } else { ErrorKind::Foreign };

@@ -4,6 +4,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpListener;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, OnceLock};
 use std::time::Duration;
 
@@ -31,6 +32,8 @@ pub enum Act {
     Flood(usize),
     /// Says nothing.
     Silence,
+    /// Says exactly this, and hangs up.
+    Raw(Vec<u8>),
 }
 
 /// A request as it came.
@@ -54,33 +57,41 @@ pub struct Server {
     pub port: u16,
     script: Arc<Mutex<VecDeque<Act>>>,
     seen: Arc<Mutex<Vec<Seen>>>,
+    connections: Arc<AtomicUsize>,
 }
 
 impl Server {
     /// Plays `script`, then hangs up on everybody.
     pub fn play(script: Vec<Act>) -> Self {
-        Self::start(script, None, None)
+        Self::at("127.0.0.1:0", script)
+    }
+
+    /// The same at an address of its own.
+    pub fn at(address: &str, script: Vec<Act>) -> Self {
+        Self::start(address, script, None, None)
     }
 
     /// Does with each request what `decide` says.
     pub fn decide(decide: impl FnMut(&Seen) -> Act + Send + 'static) -> Self {
-        Self::start(Vec::new(), None, Some(Box::new(decide)))
+        Self::start("127.0.0.1:0", Vec::new(), None, Some(Box::new(decide)))
     }
 
     /// The same over TLS.
     pub fn play_tls(script: Vec<Act>, identity: &Identity) -> Self {
-        Self::start(script, Some(identity.config()), None)
+        Self::start("127.0.0.1:0", script, Some(identity.config()), None)
     }
 
-    fn start(script: Vec<Act>, tls: Option<Arc<rustls::ServerConfig>>, decide: Option<Decide>) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    fn start(address: &str, script: Vec<Act>, tls: Option<Arc<rustls::ServerConfig>>, decide: Option<Decide>) -> Self {
+        let listener = TcpListener::bind(address).expect("a free port");
         let port = listener.local_addr().expect("bound").port();
         let (script, seen) = (Arc::new(Mutex::new(VecDeque::from(script))), Arc::default());
-        let server = Self { port, script: script.clone(), seen: Arc::clone(&seen) };
+        let connections: Arc<AtomicUsize> = Arc::default();
+        let server = Self { port, script: script.clone(), seen: Arc::clone(&seen), connections: connections.clone() };
         let next = move |_: &Seen| script.lock().expect("no panic").pop_front().unwrap_or(Act::HangUp);
         let decide = Arc::new(Mutex::new(decide.unwrap_or_else(|| Box::new(next))));
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
+                connections.fetch_add(1, Ordering::SeqCst);
                 let (decide, seen, tls) = (decide.clone(), seen.clone(), tls.clone());
                 std::thread::spawn(move || match tls {
                     None => serve(stream, &decide, &seen),
@@ -116,6 +127,11 @@ impl Server {
 
     pub fn seen(&self) -> Vec<Seen> {
         self.seen.lock().expect("no panic").clone()
+    }
+
+    /// How often anybody connected.
+    pub fn connections(&self) -> usize {
+        self.connections.load(Ordering::SeqCst)
     }
 
     /// The method and path of each request, without the query.
@@ -197,6 +213,10 @@ fn perform(act: Act, stream: &mut (impl Read + Write)) -> bool {
         Act::Flood(bytes) => {
             let _ = stream.write_all(b"HTTP/1.1 200 X\r\nConnection: close\r\n\r\n");
             let _ = stream.write_all(&vec![b' '; bytes]);
+            false
+        }
+        Act::Raw(bytes) => {
+            let _ = stream.write_all(&bytes).and_then(|()| stream.flush());
             false
         }
         Act::Silence => {

@@ -1,45 +1,12 @@
 //! `akvfs serve`, as the process it is.
 
-use std::io::{BufRead, BufReader, Read};
-use std::process::{Child, Command, Stdio};
+use std::io::Read;
+use std::process::Child;
 
-use akvfs::cli::serve::{ServeArgs, run};
-use clap::Parser;
-
-use crate::support::{http, read};
-
-const ARGUMENTS: &str = "AKVFS_TEST_SERVE_ARGUMENTS";
-
-#[derive(Parser)]
-struct Cli {
-    #[command(flatten)]
-    serve: ServeArgs,
-}
-
-/// Not a test of its own: the process that the tests below start.
-#[test]
-fn run_in_a_child() {
-    let Ok(arguments) = std::env::var(ARGUMENTS) else { return };
-    let cli = Cli::try_parse_from(arguments.lines()).expect("arguments");
-    println!();
-    if let Err(error) = run(cli.serve) {
-        eprintln!("{error}");
-        std::process::exit(1);
-    }
-    std::process::exit(0);
-}
+use crate::support::{http, read, serve, url_of as url};
 
 fn start(arguments: &[&str]) -> Child {
-    let arguments = [&["serve"], arguments].concat().join("\n");
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(["command::run_in_a_child", "--exact", "--nocapture"]).env(ARGUMENTS, arguments);
-    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().expect("a child")
-}
-
-fn url(child: &mut Child) -> String {
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
-    let mut urls = lines.filter_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-    urls.next().expect("an address")
+    serve(arguments).spawn().expect("a child")
 }
 
 fn errors(child: &mut Child) -> String {
@@ -96,7 +63,35 @@ fn it_says_in_one_line_why_it_does_not_start() {
         assert!(!child.wait().expect("waited for").success());
         assert!(errors.contains(reason) && errors.trim().lines().count() == 1, "{errors}");
     }
-    for wrong in [["--fault", "nonsense"], ["--latency", "5"], ["--recovery-level", "Forever"]] {
-        assert!(Cli::try_parse_from([&["serve"][..], &wrong].concat()).is_err(), "{wrong:?}");
+    for (option, wrong) in [
+        ("--fault", "nonsense"),
+        ("--latency", "5"),
+        ("--recovery-level", "Forever"),
+        ("--deny", "get,nonsense"),
+        ("--throttle", "0/s"),
+        ("--throttle", "5"),
+    ] {
+        let output = serve(&[option, wrong]).output().expect("it ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert_eq!((output.status.code(), errors.contains(option)), (Some(1), true), "{errors}");
     }
+}
+
+#[test]
+fn it_denies_throttles_and_gives_empty_pages_if_told_to() {
+    let mut child = start(&["--listen", "127.0.0.1:0", "--deny", "set,list", "--deny", "purge"]);
+    let url_of = |child: &mut Child, path| format!("{}{path}?api-version=7.6", url(child));
+    let denying = url_of(&mut child, "/secrets/n");
+    let status =
+        |request: reqwest::blocking::RequestBuilder| read(request.bearer_auth("any")).expect("an answer").status;
+    assert_eq!((status(http().put(&denying)), status(http().get(&denying))), (403, 404));
+    end(&mut child, libc::SIGTERM);
+    let mut child = start(&["--listen", "127.0.0.1:0", "--empty-pages", "--throttle", "1/s"]);
+    let listing = url_of(&mut child, "/secrets");
+    let http = http();
+    let page = read(http.get(&listing).bearer_auth("any")).expect("an answer").expect(200);
+    assert!(page.json()["nextLink"].is_string(), "{}", page.text);
+    let soon = (0..50).map(|_| status(http.get(&listing))).find(|status| *status == 429);
+    assert_eq!(soon, Some(429));
+    end(&mut child, libc::SIGTERM);
 }

@@ -1,18 +1,15 @@
 //! On disk: nothing acknowledged is ever lost.
 
-use std::io::{BufRead, BufReader};
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 use std::sync::mpsc;
 
 use akvfs::clock::SystemClock;
 use akvfs::local::{ServeOptions, Server};
 use serde_json::json;
 
-use crate::support::{Local, http, read};
-
-const STORE: &str = "AKVFS_TEST_SERVE_STORE";
+use crate::support::{Local, http, read, serve, url_of};
 
 fn on(path: &Path) -> ServeOptions {
     ServeOptions { store: Some(path.to_owned()), ..Default::default() }
@@ -66,17 +63,6 @@ fn a_store_is_served_once_and_only_a_store_is_served() {
     assert!(Server::start(on(&dir.path().join("no/such/dir")), SystemClock::shared()).is_err());
 }
 
-/// Not a test of its own: the process that `kill -9` is tried on.
-#[test]
-fn serve_in_a_child() {
-    let Some(store) = std::env::var_os(STORE) else { return };
-    let server = Server::start(on(Path::new(&store)), SystemClock::shared()).expect("a vault");
-    println!("\nlistening on {}", server.url());
-    loop {
-        std::thread::park();
-    }
-}
-
 struct Killed(Child);
 
 impl Drop for Killed {
@@ -87,12 +73,10 @@ impl Drop for Killed {
 }
 
 fn spawn_server(store: &Path) -> (Killed, String) {
-    let mut command = Command::new(std::env::current_exe().expect("this program"));
-    command.args(["disk::serve_in_a_child", "--exact", "--nocapture"]).env(STORE, store);
-    let mut child = Killed(command.stdout(Stdio::piped()).spawn().expect("a child"));
-    let lines = BufReader::new(child.0.stdout.take().expect("piped")).lines();
-    let mut urls = lines.map_while(Result::ok).filter_map(|line| line.strip_prefix("listening on ").map(str::to_owned));
-    let url = urls.next().expect("the child listens");
+    let store = store.display().to_string();
+    let mut command = serve(&["--listen", "127.0.0.1:0", "--store", &store]);
+    let mut child = Killed(command.stderr(Stdio::null()).spawn().expect("a child"));
+    let url = url_of(&mut child.0);
     (child, url)
 }
 

@@ -6,6 +6,7 @@ mod command;
 mod disk;
 mod faults;
 mod http;
+mod manners;
 mod paging;
 mod refusals;
 mod states;

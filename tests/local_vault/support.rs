@@ -1,5 +1,7 @@
 //! A running vault, a clock that tests move, and a plain HTTP client.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
@@ -18,6 +20,10 @@ pub struct TestClock(Mutex<Duration>);
 impl TestClock {
     pub fn advance(&self, time: Duration) {
         *self.0.lock().expect("unpoisoned") += time;
+    }
+
+    pub fn go_back(&self, time: Duration) {
+        *self.0.lock().expect("unpoisoned") -= time;
     }
 }
 
@@ -123,6 +129,20 @@ pub fn read(request: reqwest::blocking::RequestBuilder) -> reqwest::Result<Answe
     let answer = request.send()?;
     let (status, headers) = (answer.status().as_u16(), answer.headers().clone());
     Ok(Answer { status, headers, text: answer.text()? })
+}
+
+/// `akvfs serve` with `arguments`, its output to be read by us.
+pub fn serve(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
+    command.arg("serve").args(arguments).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// The address that a child of ours tells.
+pub fn url_of(child: &mut Child) -> String {
+    let mut line = String::new();
+    BufReader::new(child.stdout.take().expect("piped")).read_line(&mut line).expect("a line");
+    line.trim_end().strip_prefix("listening on ").expect("an address").to_owned()
 }
 
 /// The names of an object's members, in order.

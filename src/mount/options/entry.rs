@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::words::OptionError;
-use super::{Auth, Settings, find};
+use super::{Auth, Settings, find, words};
 use crate::mount::value::{format_size, parse_duration, parse_id, parse_mode, parse_rate, parse_size};
 
 /// The field of the settings that an option sets.
@@ -103,6 +103,18 @@ impl Entry {
             Kind::Text(field) => field(all).clone(),
             Kind::Path(field) => field(all).as_deref().map(|path| path.display().to_string()),
             Kind::Auth(field) => Some(field(all).word().to_owned()),
+        }
+    }
+
+    /// The entry as a word of `-o`, where `all` differs from the default.
+    pub(super) fn changed(&self, all: &mut Settings) -> Option<String> {
+        if matches!(self.kind, Kind::Opposite(_)) {
+            return None;
+        }
+        let text = self.text(all).filter(|text| Some(text) != self.text(&mut Settings::default()).as_ref())?;
+        match self.kind {
+            Kind::Flag(_) if text == "true" => Some(self.name.to_owned()),
+            _ => Some(words::quoted(self.name, &text)),
         }
     }
 

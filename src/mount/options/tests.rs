@@ -156,3 +156,14 @@ fn permissions_come_from_the_nearest_word() {
     assert_eq!(modes("umask=027,file_mode=0400"), (0o400, 0o750));
     assert_eq!(modes("ro,dir_mode=0711"), (0o400, 0o711));
 }
+
+#[test]
+fn in_short_is_what_differs_and_can_be_read_back() {
+    assert_eq!(Settings::default().in_short(), "");
+    let all = parse("rw,ttl=10min,ro,allow_purge,max_writes=7/s,auth=azcli,ca_file=/a/ca.pem,timeout=15s").unwrap();
+    assert_eq!(all.in_short(), "ro,ttl=10m,max_writes=7/s,allow_purge,auth=azcli,ca_file=/a/ca.pem");
+    assert_eq!(parse(&all.in_short()), Ok(all));
+    let odd = parse("ca_file=\"/a,b\",uid=7,umask=027").unwrap();
+    assert_eq!(odd.in_short(), "ca_file=\"/a,b\",uid=7,umask=0027");
+    assert_eq!(parse(&odd.in_short()), Ok(odd));
+}

@@ -100,6 +100,11 @@ pub fn parse_list(list: &str) -> Result<Vec<Word>, OptionError> {
     Ok(words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()).map(Word::parse).collect())
 }
 
+/// `name=value` as a word that [`parse_list`] reads back.
+pub(super) fn quoted(name: &str, value: &str) -> String {
+    if value.contains(',') { format!("{name}=\"{value}\"") } else { format!("{name}={value}") }
+}
+
 /// Why an option was refused. Never holds the value of a word we do not know: it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum OptionError {

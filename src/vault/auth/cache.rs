@@ -283,6 +283,17 @@ mod tests {
     }
 
     #[test]
+    fn who_looked_before_a_token_came_does_not_fetch_another() {
+        let stage = Stage::set();
+        let wanted = Wanted { scope: SCOPE.to_owned(), tenant: None };
+        let slot = stage.cache.slot(&wanted);
+        let (_, ended) = slot.look();
+        assert_eq!(stage.fetched(fresh("one", 3600)).as_deref(), Ok("one"));
+        stage.cache.begin(&slot, &wanted, ended);
+        assert!(stage.is_idle());
+    }
+
+    #[test]
     fn a_token_is_renewed_ahead_of_time_and_nobody_waits_for_it() {
         let stage = Stage::set();
         assert_eq!(stage.fetched(fresh("one", 3600)).as_deref(), Ok("one"));

@@ -1,11 +1,17 @@
 //! Where tokens come from. Knows scopes and tenants, and nothing of vaults or of HTTP.
 
+mod assertion;
 mod azure;
 mod cache;
+mod certificate;
+mod private;
+mod settings;
+mod ways;
 
 use zeroize::Zeroizing;
 
-pub use azure::{AuthKind, azure_tokens};
+pub use azure::{AuthKind, AuthOptions, azure_tokens};
+pub use settings::local_token;
 
 use crate::store::Wait;
 

@@ -1,67 +1,69 @@
-//! Every answer that was recorded from live vaults goes through the client's reader: successes lose no known member,
-//! failures become the right kind. What is expected is worked out here from the raw JSON, apart from the client's code.
-//!
-//! Needs the folder of recordings in `AKVFS_SHARED`; passes without it and says so.
+//! One recorded exchange, and whether what the client made of it is right.
 
-use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader};
 use std::time::SystemTime;
 
-use akvfs::secret::{BackupBlob, DeletedSecret, SecretProperties, Timestamp};
-use akvfs::store::{ErrorKind, Operation};
+use akvfs::secret::{BackupBlob, DeletedSecret, KeyVaultSecret, SecretProperties, Timestamp};
+use akvfs::store::{ErrorKind, Operation, StoreError};
 use akvfs::vault::answer::Question;
 use akvfs::vault::challenge::{self, Asked, Challenge};
-use akvfs::vault::{Reply, Vault, wire};
+use akvfs::vault::wire::{self, WireError};
+use akvfs::vault::{Reply, Vault};
 use serde_json::{Map, Value, json};
 
-/// What was counted, for the last line of the output.
-type Counts = BTreeMap<String, usize>;
-
-#[test]
-fn every_recorded_answer_is_understood() {
-    let Some(shared) = std::env::var_os("AKVFS_SHARED") else {
-        println!("skipped: AKVFS_SHARED does not name the folder with the recordings");
-        return;
-    };
-    let file = std::path::Path::new(&shared).join("recordings/exchanges.jsonl.xz");
-    let file = std::fs::File::open(&file).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
-    let mut counts = Counts::new();
-    for (number, line) in BufReader::new(xz2::read::XzDecoder::new(file)).lines().enumerate() {
-        let record: Value = serde_json::from_str(&line.expect("readable")).expect("a record is JSON");
-        let verdict = Exchange::of(&record).check();
-        let redacted = record.get("redacted").map(|_| "(of them with a value that was blacked out)".to_owned());
-        redacted.into_iter().for_each(|note| *counts.entry(note).or_default() += 1);
-        *counts.entry(verdict.unwrap_or_else(|why| panic!("line {}: {why}", number + 1))).or_default() += 1;
-    }
-    println!("{counts:#?}");
-    let answers = counts.iter().filter(|(what, _)| !what.starts_with('(')).map(|(_, count)| count).sum::<usize>();
-    assert_eq!(answers, 43_400, "all of them");
+/// A request and the vault's answer.
+pub struct Exchange {
+    pub source: String,
+    pub op: String,
+    pub method: String,
+    pub path: String,
+    pub query: Vec<(String, String)>,
+    pub request: Value,
+    pub body: Value,
+    pub reply: Reply,
 }
 
-struct Exchange<'a> {
-    op: &'a str,
-    body: &'a Value,
-    reply: Reply,
+/// What the client made of an answer.
+pub enum Got {
+    Secret(KeyVaultSecret),
+    Properties(SecretProperties),
+    Deleted(DeletedSecret),
+    Page(Vec<SecretProperties>, Option<String>),
+    DeletedPage(Vec<DeletedSecret>, Option<String>),
+    Blob(BackupBlob),
+    Nothing,
 }
 
-impl<'a> Exchange<'a> {
-    fn of(record: &'a Value) -> Self {
-        let body = &record["response_body"];
-        let text = if body.is_null() { String::new() } else { body.to_string() };
-        let headers = record["response_headers"].as_object().into_iter().flatten();
-        let headers = headers.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned()));
+impl Exchange {
+    pub fn of(record: &Value) -> Self {
+        let text = |name: &str| record[name].as_str().unwrap_or_default().to_owned();
+        let pairs = |name: &str| {
+            let pairs = record[name].as_object().into_iter().flatten();
+            pairs.map(|(name, value)| (name.clone(), value.as_str().unwrap_or_default().to_owned())).collect()
+        };
         let status = u16::try_from(record["status"].as_u64().expect("a status")).expect("a status");
-        let reply = Reply { status, headers: headers.collect(), body: text.into_bytes().into() };
-        Self { op: record["op"].as_str().expect("an operation"), body, reply }
+        let mut exchange = Self {
+            source: format!("{} {}", text("source"), record["session"]),
+            op: text("op"),
+            method: text("method"),
+            path: text("path"),
+            query: pairs("query"),
+            request: record["request_body"].clone(),
+            body: Value::Null,
+            reply: Reply { status, headers: pairs("response_headers"), body: Vec::new().into() },
+        };
+        exchange.answer_with(record["response_body"].clone());
+        exchange
     }
 
-    /// What to count it as; or what is wrong.
-    fn check(&self) -> Result<String, String> {
-        if self.reply.is_success() { self.check_success() } else { self.check_failure() }
+    /// Puts another body into the answer.
+    pub fn answer_with(&mut self, body: Value) {
+        let text = if body.is_null() { String::new() } else { body.to_string() };
+        self.reply.body = text.into_bytes().into();
+        self.body = body;
     }
 
-    fn operation(&self) -> Operation {
-        match self.op {
+    pub fn operation(&self) -> Operation {
+        match self.op.as_str() {
             "get" | "get-version" => Operation::Get,
             "set" | "set-bad-path" => Operation::Set,
             "update" => Operation::Update,
@@ -78,86 +80,99 @@ impl<'a> Exchange<'a> {
         }
     }
 
-    fn question(&self) -> Question<'static> {
-        Question { operation: self.operation(), name: None, now: SystemTime::UNIX_EPOCH }
-    }
-
-    fn read<T>(&self, read: fn(&[u8]) -> Result<T, wire::WireError>) -> Result<T, String> {
-        self.question().read(&self.reply, read).map_err(|error| format!("{error}: {}", self.body))
-    }
-
-    fn check_success(&self) -> Result<String, String> {
-        if self.body["contentType"] == "application/vnd.ms-sastoken-storage" && self.has_no_path() {
-            let error = self.question().read(&self.reply, wire::secret).expect_err("no name to be read from it");
-            assert_eq!(error.kind, ErrorKind::Broken);
-            return Ok("an identifier without a path, of a retired storage secret: Broken".to_owned());
+    /// What the client's reader makes of the answer.
+    pub fn read(&self) -> Result<Got, StoreError> {
+        let question = Question { operation: self.operation(), name: None, now: SystemTime::UNIX_EPOCH };
+        fn of<T>(
+            question: Question<'_>,
+            reply: &Reply,
+            read: fn(&[u8]) -> Result<T, WireError>,
+            got: fn(T) -> Got,
+        ) -> Result<Got, StoreError> {
+            question.read(reply, read).map(got)
         }
         match self.operation() {
-            Operation::Get | Operation::Find => {
-                let secret = self.read(wire::secret)?;
-                let mut found = shown(&secret.properties);
-                found.insert("value".into(), json!(secret.value.expose()));
-                self.compare(self.body, &found)?;
-            }
+            Operation::Get | Operation::Find => of(question, &self.reply, wire::secret, Got::Secret),
             Operation::Set | Operation::Update | Operation::Recover | Operation::Restore => {
-                let mut found = shown(&self.read(wire::properties)?);
-                found.extend(self.body.get("value").map(|value| ("value".to_owned(), value.clone())));
-                self.compare(self.body, &found)?;
+                of(question, &self.reply, wire::properties, Got::Properties)
             }
-            Operation::Delete | Operation::GetDeleted => {
-                self.compare(self.body, &shown_deleted(&self.read(wire::deleted)?))?;
-            }
+            Operation::Delete | Operation::GetDeleted => of(question, &self.reply, wire::deleted, Got::Deleted),
             Operation::List | Operation::ListVersions => {
-                let page = self.read(wire::page)?;
-                self.compare_page(page.items.iter().map(shown), page.next_link, page.dropped)?;
+                of(question, &self.reply, wire::page, |page| Got::Page(page.items, page.next_link))
             }
             Operation::ListDeleted => {
-                let page = self.read(wire::deleted_page)?;
-                self.compare_page(page.items.iter().map(shown_deleted), page.next_link, page.dropped)?;
+                of(question, &self.reply, wire::deleted_page, |page| Got::DeletedPage(page.items, page.next_link))
             }
-            Operation::Backup => {
-                let blob: BackupBlob = self.read(wire::backup)?;
-                let again: Value = serde_json::from_slice(&wire::restore_body(&blob)).expect("JSON");
-                self.compare(self.body, again.as_object().expect("an object"))?;
-            }
-            Operation::Purge => self.read(wire::nothing)?,
+            Operation::Backup => of(question, &self.reply, wire::backup, Got::Blob),
+            Operation::Purge => of(question, &self.reply, wire::nothing, |()| Got::Nothing),
         }
-        Ok(format!("{} {}", self.op, self.reply.status))
     }
 
-    fn has_no_path(&self) -> bool {
+    /// What to count `got` as; or what is wrong with it.
+    pub fn judge(&self, got: Result<Got, StoreError>) -> Result<String, String> {
+        match got {
+            Err(error) if !self.reply.is_success() => self.judge_failure(&error),
+            Err(error) if self.names_nothing() && error.kind == ErrorKind::Broken => {
+                Ok("an identifier without a path, of a retired storage secret: Broken".to_owned())
+            }
+            Err(error) => Err(format!("{error}: {}", self.body)),
+            Ok(_) if !self.reply.is_success() => Err(format!("a success from {} {}", self.reply.status, self.body)),
+            Ok(got) => self.judge_success(&got).map(|()| format!("{} {}", self.op, self.reply.status)),
+        }
+    }
+
+    fn judge_success(&self, got: &Got) -> Result<(), String> {
+        match got {
+            Got::Secret(secret) => {
+                let mut found = shown(&secret.properties);
+                found.insert("value".into(), json!(secret.value.expose()));
+                self.compare(&self.body, &found)
+            }
+            Got::Properties(properties) => {
+                let mut found = shown(properties);
+                found.extend(self.body.get("value").map(|value| ("value".to_owned(), value.clone())));
+                self.compare(&self.body, &found)
+            }
+            Got::Deleted(deleted) => self.compare(&self.body, &shown_deleted(deleted)),
+            Got::Page(items, next) => self.compare_page(items.iter().map(shown), next.as_deref()),
+            Got::DeletedPage(items, next) => self.compare_page(items.iter().map(shown_deleted), next.as_deref()),
+            Got::Blob(blob) => {
+                let again: Value = serde_json::from_slice(&wire::restore_body(blob)).expect("JSON");
+                self.compare(&self.body, again.as_object().expect("an object"))
+            }
+            Got::Nothing => Ok(()),
+        }
+    }
+
+    fn names_nothing(&self) -> bool {
         let host_and_path = self.body["id"].as_str().and_then(|id| id.strip_prefix("https://"));
-        host_and_path.is_some_and(|rest| rest.matches('/').count() == 1)
+        let has_no_path = host_and_path.is_some_and(|rest| rest.matches('/').count() == 1);
+        has_no_path && self.body["contentType"] == "application/vnd.ms-sastoken-storage"
     }
 
-    fn compare_page(
-        &self,
-        items: impl Iterator<Item = Map<String, Value>>,
-        next: Option<String>,
-        dropped: usize,
-    ) -> Result<(), String> {
+    fn compare_page(&self, items: impl Iterator<Item = Map<String, Value>>, next: Option<&str>) -> Result<(), String> {
         let raw = self.body["value"].as_array().cloned().unwrap_or_default();
         let items: Vec<_> = items.collect();
-        if dropped != 0 || raw.len() != items.len() {
-            return Err(format!("{dropped} of {} items were left out: {}", raw.len(), self.body));
+        if raw.len() != items.len() {
+            return Err(format!("of {} items {} came: {}", raw.len(), items.len(), self.body));
         }
         for (raw, item) in raw.iter().zip(&items) {
             self.compare(raw, item)?;
         }
         let link = self.body["nextLink"].as_str();
-        if link == next.as_deref() { Ok(()) } else { Err(format!("the link: {link:?} {next:?}")) }
+        if link == next { Ok(()) } else { Err(format!("the link: {link:?} {next:?}")) }
     }
 
     /// Every member of `raw` that we know, and none that it lacks, must be in `found`.
     fn compare(&self, raw: &Value, found: &Map<String, Value>) -> Result<(), String> {
         let expected = known(raw);
-        if expected == *found {
+        if expected == sorted(found.clone()) {
             return Ok(());
         }
         Err(format!("{}: {} became {}", self.op, Value::from(expected), Value::from(found.clone())))
     }
 
-    /// Where the header was kept, it asks for what all public vaults ask for, in the tenant that it names.
+    /// The header asks for what all public vaults ask for, in the tenant that it names.
     fn check_challenge(&self) -> Result<(), String> {
         let Some(header) = self.reply.header("www-authenticate") else { return Ok(()) };
         let tenant = header.split('"').nth(1).and_then(|authority| authority.rsplit('/').next()).map(str::to_owned);
@@ -166,14 +181,13 @@ impl<'a> Exchange<'a> {
         if asked == Asked::Token(expected) { Ok(()) } else { Err(format!("{header} became {asked:?}")) }
     }
 
-    fn check_failure(&self) -> Result<String, String> {
+    fn judge_failure(&self, error: &StoreError) -> Result<String, String> {
         if self.reply.status == 401 {
             self.check_challenge()?;
         }
-        let error = self.question().read(&self.reply, wire::nothing).expect_err("a failure");
         let said = |pointer: &str| self.body.pointer(pointer).and_then(Value::as_str);
         let (code, inner) = (said("/error/code"), said("/error/innererror/code"));
-        let expected = expected_kind(self.op, self.reply.status, code, inner)
+        let expected = expected_kind(&self.op, self.reply.status, code, inner)
             .ok_or_else(|| format!("nobody decided {} {} {code:?} {inner:?}", self.op, self.reply.status))?;
         let codes = match (code, inner) {
             (Some(code), Some(inner)) => Some(format!("{code}/{inner}")),

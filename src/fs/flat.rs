@@ -1,0 +1,134 @@
+//! `files/`: every secret as one plain file, for programs that insist on names and bytes of their own.
+//!
+//! A file is found by its secret's name, else by an alias: one of the mount's own (`[aliases]` in its configuration), or
+//! what a secret's tag `akvfs-file` says. A secret's own name outweighs an alias, and the mount's aliases the tags'.
+
+use crate::secret::{SecretName, SecretProperties};
+use crate::store::{ErrorKind, Found, Wait};
+
+use super::attr::{DirEntry, Kind};
+use super::draft::Place;
+use super::errno::{FsError, FsResult};
+use super::state::Rest;
+use super::tree::{Face, Node};
+use super::{Call, Notice, SecretFs};
+
+/// The tag that gives a secret another name in `files/`.
+pub const ALIAS_TAG: &str = "akvfs-file";
+/// The longest file name (`NAME_MAX`).
+const MAX_FILE_NAME: usize = 255;
+
+impl SecretFs {
+    /// The secret that a name in `files/` means.
+    pub(super) fn resolve(&self, call: &Call, name: &str) -> FsResult<Found> {
+        if let Ok(secret) = SecretName::parse(name) {
+            match self.store.find(&secret, call.wait) {
+                Ok(found) if found.properties.name.as_str() == name => return Ok(found),
+                Ok(_) => {}
+                Err(error) if error.kind == ErrorKind::NotFound => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        let secret = self.aliased(name, call.wait)?.ok_or_else(|| FsError::plain(libc::ENOENT))?;
+        Ok(self.store.find(&secret, call.wait)?)
+    }
+
+    fn aliased(&self, name: &str, wait: Wait) -> FsResult<Option<SecretName>> {
+        if let Some(secret) = self.options.aliases.get(name) {
+            return Ok(Some(secret.clone()));
+        }
+        if !is_file_name(name) {
+            return Ok(None);
+        }
+        let listed = match self.listed(wait) {
+            Ok(listed) => listed,
+            // Who may not list has the mount's own aliases only.
+            Err(FsError::Store(error)) if error.kind == ErrorKind::Forbidden => return Ok(None),
+            Err(error) => return Err(error),
+        };
+        Ok(listed.into_iter().find(|item| tagged_alias(item) == Some(name)).map(|item| item.name))
+    }
+
+    /// All secrets, as listed.
+    pub(super) fn listed(&self, wait: Wait) -> FsResult<Vec<SecretProperties>> {
+        let (mut items, mut next) = (Vec::new(), None);
+        loop {
+            let page = self.store.list(next.as_ref(), wait)?;
+            items.extend(page.items);
+            match page.next {
+                Some(more) => next = Some(more),
+                None => return Ok(items),
+            }
+        }
+    }
+
+    /// A page of `files/`: the secrets by name and by tag, and behind the last page the mount's aliases and the temporary
+    /// files.
+    pub(super) fn files(&self, call: &Call, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
+        let page = self.store.list(from.place(), call.wait)?;
+        let rest = Rest::of(page.next);
+        let mut entries = Vec::with_capacity(page.items.len());
+        for item in &page.items {
+            entries.extend(self.file_entry(item.name.as_str(), &item.name));
+            let alias = tagged_alias(item).filter(|alias| self.is_alias_of(call, alias, &item.name));
+            entries.extend(alias.and_then(|alias| self.file_entry(alias, &item.name)));
+        }
+        if rest == Rest::Nothing {
+            for (alias, secret) in &self.options.aliases {
+                let is_it = self.is_alias_of(call, alias, secret);
+                entries.extend(is_it.then(|| self.file_entry(alias, secret)).flatten());
+            }
+            let scratch = self.state().scratch_names(&Place::Files);
+            entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
+        }
+        Ok((entries, rest))
+    }
+
+    /// Whether a look-up of `alias` comes to `secret`, by the alias and not by its name.
+    fn is_alias_of(&self, call: &Call, alias: &str, secret: &SecretName) -> bool {
+        alias != secret.as_str() && self.resolve(call, alias).is_ok_and(|found| found.properties.name == *secret)
+    }
+
+    fn file_entry(&self, name: &str, secret: &SecretName) -> Option<DirEntry> {
+        let mut state = self.state();
+        let ino = state.tree.unbound_value(secret, Face::File);
+        (!state.is_hidden(secret, Face::File)).then(|| DirEntry { ino, kind: Kind::File, name: name.to_owned() })
+    }
+
+    /// What the kernel must look up again in `files/` after a change of this secret.
+    pub(super) fn drop_files(&self, secret: &SecretName) {
+        let files = self.state().tree.intern(&Node::Files);
+        let found = self.store.find(secret, Wait::No).ok();
+        let tagged = found.as_ref().and_then(|found| tagged_alias(&found.properties)).map(str::to_owned);
+        let own = self.options.aliases.iter().filter(|(_, of)| *of == secret).map(|(alias, _)| alias.clone());
+        for name in own.chain(tagged).chain([secret.to_string()]) {
+            self.kernel.tell(Notice::Entry(files, name));
+        }
+    }
+}
+
+fn tagged_alias(item: &SecretProperties) -> Option<&str> {
+    let alias = item.tags.as_ref()?.get(ALIAS_TAG)?;
+    is_file_name(alias).then_some(alias.as_str())
+}
+
+/// Whether a tag, which anybody who may write the vault can set, is one file's name and nothing else.
+pub(super) fn is_file_name(name: &str) -> bool {
+    let plain = name.bytes().all(|byte| byte != b'/' && !byte.is_ascii_control());
+    plain && !matches!(name, "" | "." | "..") && name.len() <= MAX_FILE_NAME
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_one_files_name_is_an_alias() {
+        for name in ["tls.crt", "DB_PASSWORD", ".netrc", "a b", "ü"] {
+            assert!(is_file_name(name), "{name:?}");
+        }
+        for name in ["", ".", "..", "a/b", "../x", "a\nb", "a\0b", &"x".repeat(256)] {
+            assert!(!is_file_name(name), "{name:?}");
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! `.akvfs/status.json` and `.akvfs/metrics`: what the mount is, and what it counted. Asks memory only.
+
+use std::time::Duration;
+
+use serde_json::{Map, Value, json};
+
+use crate::metrics::{Page, Requests, operation_word};
+use crate::secret::{SecretName, Timestamp};
+
+use super::SecretFs;
+use super::draft::{Draft, Target};
+
+/// How long a temporary file whose name is no temporary one may stand closed before it is told of: a rename, if one
+/// was meant, comes at once (DESIGN 2).
+const LEFT_AFTER: Duration = Duration::from_secs(60);
+
+/// What a mount is: facts that only its maker knows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct About {
+    /// The SOURCE it was given.
+    pub source: String,
+    /// The vault's address.
+    pub vault: String,
+    /// Where it is mounted.
+    pub directory: String,
+    /// How it signs in: the word of `-o auth`.
+    pub auth: String,
+    /// What it was told apart from defaults, as a list for `-o`.
+    pub options: String,
+    /// The program's version.
+    pub version: String,
+    /// The daemon's process.
+    pub pid: u32,
+    /// How long a listing is believed.
+    pub ttl: Duration,
+}
+
+fn date(seconds: Option<i64>) -> Option<String> {
+    seconds.map(|seconds| Timestamp(seconds).to_string())
+}
+
+fn requests(requests: &Requests) -> Value {
+    json!({
+        "requests": requests.asked.get(),
+        "failures": requests.failures.all(),
+        "last_success": date(requests.last_success.get()),
+        "seconds": requests.seconds(),
+    })
+}
+
+impl SecretFs {
+    pub(super) fn status(&self) -> String {
+        let about = &self.options.about;
+        let metrics = &self.metrics;
+        let errors = metrics.errors.all();
+        let status = json!({
+            "akvfs": about.version,
+            "source": about.source,
+            "vault": about.vault,
+            "directory": about.directory,
+            "pid": about.pid,
+            "since": Timestamp(self.mounted).to_string(),
+            "auth": about.auth,
+            "read_only": self.options.read_only,
+            "options": about.options,
+            "operations": self.asked_operations(),
+            "listing": self.listing_status(),
+            "cache": {
+                "hits": metrics.hits.all().map(|(_, counter)| counter.get()).sum::<u64>(),
+                "misses": metrics.misses.all().map(|(_, counter)| counter.get()).sum::<u64>(),
+                "values": metrics.values.get(),
+                "bytes": metrics.bytes.get(),
+                "evictions": metrics.evictions.get(),
+            },
+            "files": {
+                "opens": metrics.opens.get(),
+                "saves": metrics.saves.get(),
+                "versions": metrics.versions.get(),
+                "kernel_requests": metrics.requests.get(),
+            },
+            "pending": self.pending(),
+            "errors": {
+                "count": errors.values().sum::<u64>(),
+                "by_errno": errors,
+                "panics": metrics.panics.get(),
+            },
+        });
+        // Strings and numbers always serialise.
+        let mut text = serde_json::to_string_pretty(&status).unwrap_or_default();
+        text.push('\n');
+        text
+    }
+
+    /// The operations that were asked for at least once.
+    fn asked_operations(&self) -> Map<String, Value> {
+        let asked = self.metrics.vault.all().filter(|(_, of)| of.asked.get() > 0);
+        asked.map(|(operation, of)| (operation_word(operation).to_owned(), requests(of))).collect()
+    }
+
+    /// How old the listing is that names are answered from; `null` without one.
+    fn listing_status(&self) -> Value {
+        let Some(at) = self.metrics.listing.get() else { return Value::Null };
+        let age = u64::try_from(self.seconds().saturating_sub(at)).unwrap_or(0);
+        json!({ "as_of": date(Some(at)), "age_seconds": age, "stale": age >= self.options.about.ttl.as_secs() })
+    }
+
+    /// What is not at the vault: removals that wait, directories without a value, temporary files left lying.
+    fn pending(&self) -> Value {
+        let (removals, newborn) = {
+            let state = self.state();
+            let names = |names: Vec<&SecretName>| names.into_iter().map(ToString::to_string).collect::<Vec<_>>();
+            (names(state.removals.keys().collect()), names(state.newborn.keys().collect()))
+        };
+        json!({ "removals": removals, "directories_without_value": newborn, "temporary_files": self.left_behind() })
+    }
+
+    /// Temporary files that somebody closed over a minute ago and did not rename, and whose name does not say that
+    /// they are temporary: perhaps they were meant to be saved. Paths, in order.
+    pub fn left_behind(&self) -> Vec<String> {
+        let now = self.now();
+        let is_left = |draft: &&Draft| draft.closed.is_some_and(|closed| now.since(closed) >= LEFT_AFTER);
+        let targets: Vec<_> =
+            self.state().drafts.values().filter(is_left).map(|draft| draft.target.clone()).filter(is_legal).collect();
+        let mut paths: Vec<_> = targets.iter().map(|target| self.target_path(target)).collect();
+        paths.sort();
+        paths
+    }
+
+    pub(super) fn metrics_page(&self) -> String {
+        let about = &self.options.about;
+        let mut page = Page::default();
+        page.family("akvfs_mount_info", "gauge", "What the mount is.");
+        let labels = [("version", &*about.version), ("source", &about.source), ("directory", &about.directory)];
+        page.sample("akvfs_mount_info", &labels, 1);
+        page.number("akvfs_start_time_seconds", "gauge", "When it was mounted.", self.mounted);
+        let removals = self.state().removals.len();
+        page.number("akvfs_pending_removals", "gauge", "Removals that wait to be sent.", removals);
+        self.metrics.write(&mut page);
+        page.into_text()
+    }
+}
+
+fn is_legal(target: &Target) -> bool {
+    matches!(target, Target::Scratch(_, name) if SecretName::parse(name).is_ok())
+}

@@ -1,0 +1,368 @@
+//! A vault and a mount of it that end with the test, and programs that run on it with a time limit.
+//!
+//! What a test expects it asks the vault, not the mount: how many versions there are, what is deleted, what was sent.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{Read, Seek};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, mpsc};
+use std::thread::JoinHandle;
+use std::time::{Duration, Instant};
+
+use akvfs::clock::SystemClock;
+use akvfs::local::{ServeOptions, Server};
+use akvfs::mount::{mountinfo, point};
+use akvfs::secret::{SecretAttributes, SecretName, SecretValue, Tags};
+use akvfs::store::{ErrorKind, StoreError};
+use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
+
+/// The longest a program may run.
+const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
+/// The longest a mount takes to appear, and for what must happen at all.
+const SOON: Duration = Duration::from_secs(10);
+/// The longest a daemon takes to end after SIGTERM (DESIGN 5).
+const END_LIMIT: Duration = Duration::from_secs(5);
+/// The longest a test keeps its mount; then it is broken, so that whoever waits on it gets an error.
+const MOUNT_LIMIT: Duration = Duration::from_secs(120);
+
+/// A vault and one mount of it.
+pub struct World {
+    // In the order in which they end.
+    pub mount: Mount,
+    pub vault: Vault,
+}
+
+impl World {
+    /// A mount with `options` of a vault with these secrets, or `None` and a loud word where nothing can be mounted.
+    pub fn new(secrets: &[(&str, &str)], options: &str) -> Option<Self> {
+        Self::of(Vault::with(ServeOptions::default(), secrets)?, options)
+    }
+
+    /// A mount of this vault.
+    pub fn of(vault: Vault, options: &str) -> Option<Self> {
+        let mount = Mount::new(vault.url(), options);
+        Some(Self { mount, vault })
+    }
+
+    /// Runs a bash script with `$M` (the mount), `$N` (the secret), `$D` (its directory), `$V` (its value) and `$T` (a
+    /// directory elsewhere).
+    pub fn bash(&self, secret: &str, script: &str) -> Ran {
+        self.mount.bash(secret, script)
+    }
+
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.mount.path(path)
+    }
+}
+
+/// A local vault, and a client of it that shares nothing with the mount's.
+pub struct Vault {
+    pub server: Server,
+    pub client: SecretClient,
+}
+
+pub fn name(text: &str) -> SecretName {
+    SecretName::parse(text).unwrap()
+}
+
+impl Vault {
+    /// `None`, and a loud word, where nothing could be mounted.
+    pub fn with(options: ServeOptions, secrets: &[(&str, &str)]) -> Option<Self> {
+        if !can_mount() {
+            return None;
+        }
+        let server = Server::start(options, SystemClock::shared()).unwrap();
+        let options = ClientOptions {
+            verify_challenge_resource: false,
+            max_requests: 100_000,
+            max_writes: 100_000,
+            ..ClientOptions::default()
+        };
+        let tokens = Arc::new(StaticToken::new("local".to_owned()));
+        let client = SecretClient::new(server.url(), tokens, options, SystemClock::shared()).unwrap();
+        let vault = Self { server, client };
+        for (name, value) in secrets {
+            vault.set(name, value);
+        }
+        Some(vault)
+    }
+
+    pub fn url(&self) -> &str {
+        self.server.url()
+    }
+
+    /// A new version, with a tag that saves must keep.
+    pub fn set(&self, secret: &str, value: &str) {
+        let attributes = SecretAttributes {
+            tags: Some(Tags::from([("kept".into(), "yes".into())])),
+            content_type: Some("text/plain".into()),
+            ..SecretAttributes::default()
+        };
+        self.client.set_secret(&name(secret), &SecretValue::new(value.to_owned()), &attributes).unwrap();
+    }
+
+    /// What stands there, or why it cannot be had.
+    pub fn get(&self, secret: &str) -> Result<String, ErrorKind> {
+        let got = self.client.get_secret(&name(secret), None);
+        got.map(|secret| secret.value.expose().to_owned()).map_err(|error| error.kind)
+    }
+
+    pub fn tags(&self, secret: &str) -> BTreeMap<String, String> {
+        let got = self.client.get_secret(&name(secret), None).unwrap();
+        got.properties.tags.unwrap_or_default().into_iter().collect()
+    }
+
+    /// All versions, the order is the listing's.
+    pub fn versions(&self, secret: &str) -> Vec<String> {
+        let items = self.client.list_properties_of_secret_versions(&name(secret));
+        items.map(|item| item.unwrap().version.unwrap().to_string()).collect()
+    }
+
+    pub fn live(&self) -> Vec<String> {
+        sorted(self.client.list_properties_of_secrets().map(|item| Ok(item?.name.to_string())))
+    }
+
+    pub fn deleted(&self) -> Vec<String> {
+        sorted(self.client.list_deleted_secrets().map(|item| Ok(item?.properties.name.to_string())))
+    }
+
+    /// How many requests of this kind were let in.
+    pub fn requests(&self, operation: &str) -> u64 {
+        self.server.requests_of(operation)
+    }
+}
+
+fn sorted(names: impl Iterator<Item = Result<String, StoreError>>) -> Vec<String> {
+    let mut names: Vec<_> = names.map(Result::unwrap).collect();
+    names.sort();
+    names
+}
+
+/// Whether something can be mounted here; says so loudly if not.
+pub fn can_mount() -> bool {
+    // SAFETY: no arguments, cannot fail.
+    let is_root = unsafe { libc::geteuid() } == 0;
+    if let Err(why) = point::check_device() {
+        eprintln!("SKIPPED: {why}");
+        return false;
+    }
+    if !is_root && !has("fusermount3") {
+        eprintln!("SKIPPED: fusermount3 is missing (apt-get install fuse3)");
+        return false;
+    }
+    true
+}
+
+/// Whether this program is installed.
+pub fn has(program: &str) -> bool {
+    let found = Command::new("sh").args(["-c", "command -v \"$0\"", program]).stdout(Stdio::null()).status();
+    found.unwrap().success()
+}
+
+/// A mount that a process of ours carries.
+pub struct Mount {
+    daemon: Child,
+    dir: tempfile::TempDir,
+    /// The log, and files for the programs to use.
+    aside: tempfile::TempDir,
+    ended: Arc<AtomicBool>,
+    watch: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+}
+
+impl Mount {
+    pub fn new(source: &str, options: &str) -> Self {
+        let (dir, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+        std::fs::create_dir(aside.path().join("files")).unwrap();
+        let log = File::create(aside.path().join("log")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
+        command.args(["mount", "-f", "-o", "rw"]).env("AKVFS_LOG", "akvfs=trace");
+        if !options.is_empty() {
+            command.args(["-o", options]);
+        }
+        command.arg(source).arg(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+        let daemon = command.spawn().unwrap();
+        let mut mount = Self { daemon, dir, aside, ended: Arc::default(), watch: None };
+        mount.wait_until_mounted();
+        mount.watch = Some(watch(mount.dir.path(), mount.daemon.id()));
+        mount
+    }
+
+    fn wait_until_mounted(&mut self) {
+        let daemon = &mut self.daemon;
+        let (dir, log) = (self.dir.path(), self.aside.path().join("log"));
+        eventually("the mount", || {
+            let ended = daemon.try_wait().unwrap();
+            assert!(ended.is_none(), "no mount: {}", std::fs::read_to_string(&log).unwrap());
+            mountinfo::top_at(dir).unwrap().is_some()
+        });
+    }
+
+    /// A path below the mount.
+    pub fn path(&self, path: &str) -> PathBuf {
+        self.dir.path().join(path)
+    }
+
+    /// A path on another filesystem.
+    pub fn aside(&self, path: &str) -> PathBuf {
+        self.aside.path().join("files").join(path)
+    }
+
+    /// What the daemon logged.
+    pub fn log(&self) -> String {
+        std::fs::read_to_string(self.aside.path().join("log")).unwrap()
+    }
+
+    pub fn signal(&self, signal: i32) {
+        // SAFETY: numbers; the process is our own child, not waited for yet.
+        unsafe { libc::kill(self.daemon.id().cast_signed(), signal) };
+    }
+
+    /// Whether the daemon ends by itself within `limit`.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        while self.daemon.try_wait().unwrap().is_none() {
+            if Instant::now() >= end {
+                return false;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        self.ended.store(true, Ordering::Relaxed);
+        true
+    }
+
+    /// See [`World::bash`].
+    pub fn bash(&self, secret: &str, script: &str) -> Ran {
+        let dir = self.path(&format!("secrets/{secret}"));
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).envs([
+            ("M", self.dir.path().to_owned()),
+            ("N", secret.into()),
+            ("D", dir.clone()),
+            ("V", dir.join("value")),
+            ("T", self.aside.path().join("files")),
+            ("HOME", self.aside.path().join("files")),
+        ]);
+        command
+            .env("GIT_CONFIG_NOSYSTEM", "1")
+            .env("LC_ALL", "C.UTF-8")
+            .env("TERM", "dumb")
+            .current_dir(self.aside(""));
+        run(command, PROGRAM_LIMIT)
+    }
+}
+
+impl Drop for Mount {
+    fn drop(&mut self) {
+        self.signal(libc::SIGTERM);
+        let ended = self.ends_within(END_LIMIT);
+        if !ended {
+            break_connection(self.dir.path(), self.daemon.id());
+            let _ = self.daemon.wait();
+        }
+        if let Some((stop, thread)) = self.watch.take() {
+            drop(stop);
+            let _ = thread.join();
+        }
+        let _ = Command::new("umount").arg("-l").arg(self.dir.path()).stderr(Stdio::null()).status();
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines = log.lines().filter(|line| !line.contains(" DEBUG ") && !line.contains(" TRACE "));
+            eprintln!("the daemon's log:\n{}", lines.collect::<Vec<_>>().join("\n"));
+        } else {
+            assert!(ended, "the daemon did not end in time:\n{}", self.log());
+        }
+    }
+}
+
+/// Breaks the mount when its test hangs.
+fn watch(dir: &Path, daemon: u32) -> (mpsc::Sender<()>, JoinHandle<()>) {
+    let (stop, stopped) = mpsc::channel::<()>();
+    let dir = dir.to_owned();
+    let thread = std::thread::spawn(move || {
+        if stopped.recv_timeout(MOUNT_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+            eprintln!("a test hangs on {}; its mount is broken now", dir.display());
+            break_connection(&dir, daemon);
+        }
+    });
+    (stop, thread)
+}
+
+/// Ends a mount whose daemon does not answer: whoever waits on it gets an error, even in a deadlock.
+fn break_connection(dir: &Path, daemon: u32) {
+    let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
+    let line = table.lines().find(|line| line.split(' ').nth(4) == dir.to_str());
+    let minor = line.and_then(|line| line.split([' ', ':']).nth(3));
+    let connections = Path::new("/sys/fs/fuse/connections");
+    if std::fs::read_dir(connections).is_ok_and(|mut entries| entries.next().is_none()) {
+        let _ = Command::new("mount").args(["-t", "fusectl", "none"]).arg(connections).status();
+    }
+    if let Some(minor) = minor {
+        let _ = std::fs::write(connections.join(minor).join("abort"), "1");
+    }
+    // SAFETY: numbers; our own child.
+    unsafe { libc::kill(daemon.cast_signed(), libc::SIGKILL) };
+}
+
+/// What [`Ran::code`] is when the program took too long.
+pub const KILLED: i32 = 124;
+
+/// How a program ended.
+#[derive(Debug)]
+pub struct Ran {
+    /// Its exit code; -1 if a signal ended it.
+    pub code: i32,
+    pub out: String,
+    pub err: String,
+    pub time: Duration,
+}
+
+impl Ran {
+    /// Its output, if it succeeded.
+    pub fn ok(self) -> String {
+        assert_eq!(self.code, 0, "{self:?}");
+        self.out
+    }
+}
+
+/// Runs a program to its end; kills it and whatever it started after `limit`.
+pub fn run(mut command: Command, limit: Duration) -> Ran {
+    let (mut out, mut err) = (tempfile::tempfile().unwrap(), tempfile::tempfile().unwrap());
+    command.stdin(Stdio::null()).stdout(out.try_clone().unwrap()).stderr(err.try_clone().unwrap()).process_group(0);
+    let start = Instant::now();
+    let mut child = command.spawn().unwrap();
+    let status = loop {
+        if let Some(status) = child.try_wait().unwrap() {
+            break status;
+        }
+        if start.elapsed() > limit {
+            // SAFETY: numbers; the group is the child's own.
+            unsafe { libc::kill(-child.id().cast_signed(), libc::SIGKILL) };
+            let _ = child.wait();
+            let err = format!("killed after {limit:?}; it said: {}", text_of(&mut err));
+            return Ran { code: KILLED, out: text_of(&mut out), err, time: start.elapsed() };
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    };
+    let time = start.elapsed();
+    Ran { code: status.code().unwrap_or(-1), out: text_of(&mut out), err: text_of(&mut err), time }
+}
+
+fn text_of(file: &mut File) -> String {
+    let mut bytes = Vec::new();
+    file.rewind().unwrap();
+    file.read_to_end(&mut bytes).unwrap();
+    String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Waits until `look` says yes.
+pub fn eventually(what: &str, mut look: impl FnMut() -> bool) {
+    let end = Instant::now() + SOON;
+    while !look() {
+        assert!(Instant::now() < end, "waited for {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}

@@ -1,0 +1,18 @@
+//! Real mounts, used by ordinary programs, with the vault asked afterwards.
+//!
+//! Each test has a vault and a mount of its own. Where nothing can be mounted, or a program is missing, the test says
+//! SKIPPED and passes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod calls;
+mod commands;
+mod harness;
+mod outages;
+mod readers;
+mod reading;
+mod readme;
+mod refusals;
+mod removing;
+mod saving;
+mod writers;

@@ -160,6 +160,13 @@ impl Draft {
         matches!(&self.target, Target::Scratch(its, _) if its == place)
     }
 
+    /// Nothing becomes of it any more.
+    pub fn lose_name(&mut self) {
+        self.target = Target::Nameless;
+        self.dirty = false;
+        self.limit = MAX_SCRATCH;
+    }
+
     /// The bytes.
     pub fn bytes(&self) -> &[u8] {
         &self.bytes

@@ -130,8 +130,7 @@ impl SecretFs {
     pub(super) fn unlink_draft(&self, id: u64) {
         let mut state = self.state();
         if let Some(draft) = state.drafts.get_mut(&id) {
-            draft.target = Target::Nameless;
-            draft.dirty = false;
+            draft.lose_name();
         }
         state.drop_if_unused(id);
     }

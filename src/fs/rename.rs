@@ -171,6 +171,7 @@ impl SecretFs {
         self.with_draft(id, |draft| {
             draft.target = Target::Value(secret.clone(), face);
             draft.retired = true;
+            draft.limit = MAX_VALUE;
             draft.dirty = false;
             Ok(())
         })?;

@@ -34,7 +34,7 @@ impl SecretFs {
             Target::Meta(secret, version) => self.save_meta(secret, version.as_ref(), &bytes, wait)?,
             Target::Refresh => self.refresh_named(&bytes, wait)?,
             Target::Restore(_) => self.restore(&bytes, wait)?,
-            Target::Scratch(..) | Target::Nameless => return self.saved(id, writes),
+            Target::Scratch(..) | Target::Nameless => {}
         }
         self.kernel.settle(wait.remaining(&*self.clock).min(SETTLE_LIMIT));
         self.saved(id, writes)
@@ -48,7 +48,8 @@ impl SecretFs {
     }
 
     fn unsaved(&self, id: DraftId) -> FsResult<Option<Unsaved>> {
-        self.with_draft(id, |draft| match draft.dirty {
+        let is_kept = |target: &Target| matches!(target, Target::Scratch(..) | Target::Nameless);
+        self.with_draft(id, |draft| match draft.dirty && !is_kept(&draft.target) {
             true => Ok(Some(Unsaved { target: draft.target.clone(), bytes: draft.whole()?, writes: draft.writes })),
             false => Ok(None),
         })
@@ -118,6 +119,7 @@ impl SecretFs {
         {
             let mut state = self.state();
             state.newborn.remove(secret);
+            state.removals.remove(secret);
             state.is_saved(secret);
             state.ghosts.remove(secret);
         }

@@ -223,7 +223,7 @@ impl State {
     pub fn replace_scratch(&mut self, place: &Place, name: &str, by: Option<DraftId>) {
         let Some(id) = self.scratch(place, name).filter(|id| Some(*id) != by) else { return };
         if let Some(draft) = self.drafts.get_mut(&id) {
-            draft.target = Target::Nameless;
+            draft.lose_name();
         }
         self.drop_if_unused(id);
     }
@@ -253,7 +253,8 @@ impl State {
 
     /// A save has succeeded: what was moved aside before is a file like any other, and the value is to be seen.
     pub fn is_saved(&mut self, name: &SecretName) {
-        self.unhide(name);
+        self.set_aside.retain(|(of, _)| of != name);
+        self.movers.retain(|(of, _), _| of != name);
         let is_way_back = |draft: &&mut Draft| draft.way_back.as_ref().is_some_and(|(of, ..)| of == name);
         self.drafts.values_mut().filter(is_way_back).for_each(|draft| draft.way_back = None);
     }
@@ -279,8 +280,7 @@ impl State {
         let gone: Vec<_> = self.drafts.iter().filter(|(_, draft)| which(draft)).map(|(id, _)| *id).collect();
         for id in gone {
             if let Some(draft) = self.drafts.get_mut(&id) {
-                draft.target = Target::Nameless;
-                draft.dirty = false;
+                draft.lose_name();
             }
             self.drop_if_unused(id);
         }

@@ -49,6 +49,8 @@ struct Draft {
     target: Target,
     bytes: Vec<u8>,
     dirty: bool,
+    /// A write did not fit, so what is there is not what was meant.
+    spoiled: bool,
     may_grow: bool,
     writers: BTreeSet<u32>,
     /// Whose way back to the value it was moved aside from.
@@ -77,6 +79,8 @@ pub struct Reference {
     pub newborn: BTreeMap<usize, Option<Attributes>>,
     pub removals: BTreeMap<usize, (u32, u64)>,
     set_aside: BTreeSet<usize>,
+    /// Who moved a value aside, and when: for him it is gone.
+    movers: BTreeMap<usize, (u32, u64)>,
     ghosts: BTreeMap<usize, (u32, u64)>,
     listers: Vec<(usize, u32, u64)>,
     drafts: BTreeMap<usize, Draft>,
@@ -108,6 +112,17 @@ impl Reference {
     pub fn is_hidden(&self, n: usize) -> bool {
         let aside = self.set_aside.contains(&n) && self.scratch_in(n).any(|draft| draft.way_back.is_some());
         self.removals.contains_key(&n) || aside
+    }
+
+    /// Whether `p` moved `value` aside: for him it is gone, whatever he still has open.
+    fn has_moved(&self, n: usize, p: u32) -> bool {
+        let moved = self.movers.get(&n).is_some_and(|(by, at)| *by == p && self.now - at < LISTED);
+        moved && self.live(n).is_some() && !self.is_hidden(n)
+    }
+
+    /// Whether `value` is hidden from `p`, if only from him.
+    fn is_hidden_from(&self, n: usize, p: u32) -> bool {
+        self.has_moved(n, p) || self.is_hidden(n)
     }
 
     /// The temporary files of a directory, by their place in [`SCRATCH`].
@@ -171,6 +186,9 @@ impl Reference {
 
     /// A new file that `p` is writing where others see none. More than one cannot be told apart.
     fn own_creations(&self, n: usize, p: u32) -> Vec<usize> {
+        if self.has_moved(n, p) {
+            return Vec::new();
+        }
         let is_it = |draft: &Draft| draft.target == Target::Value(n) && !draft.renamed && draft.writers.contains(&p);
         self.drafts.iter().filter(|(_, draft)| is_it(draft)).map(|(id, _)| *id).collect()
     }
@@ -189,7 +207,7 @@ impl Reference {
     fn new_draft(&mut self, target: Target, bytes: Vec<u8>, dirty: bool, may_grow: bool) -> usize {
         let id = self.number();
         let (writers, way_back, renamed) = (BTreeSet::new(), None, false);
-        self.drafts.insert(id, Draft { target, bytes, dirty, may_grow, writers, way_back, renamed });
+        self.drafts.insert(id, Draft { target, bytes, dirty, spoiled: false, may_grow, writers, way_back, renamed });
         id
     }
 
@@ -197,6 +215,7 @@ impl Reference {
         if let Some(draft) = self.drafts.get_mut(&id) {
             draft.writers.insert(p);
             if truncate {
+                draft.spoiled = false;
                 draft.bytes.clear();
                 draft.dirty = true;
             }
@@ -206,6 +225,7 @@ impl Reference {
 
     fn saved(&mut self, n: usize) {
         self.set_aside.remove(&n);
+        self.movers.remove(&n);
         for draft in self.drafts.values_mut() {
             if matches!(draft.target, Target::Scratch(dir, _) if dir == n) {
                 draft.way_back = None;
@@ -244,6 +264,9 @@ impl Reference {
     fn save(&mut self, id: usize) -> Outcome {
         let Some(draft) = self.drafts.get(&id).filter(|draft| draft.dirty).cloned() else { return Ok(()) };
         if let Target::Value(n) = draft.target {
+            if draft.spoiled {
+                return Err(libc::EFBIG);
+            }
             self.save_value(n, &draft.bytes)?;
         }
         self.clean(id);
@@ -308,6 +331,7 @@ impl Reference {
         self.moved.insert(n, self.now);
         self.removals.remove(&n);
         self.set_aside.remove(&n);
+        self.movers.remove(&n);
         if let Some(secret) = self.secrets.get_mut(&n).filter(|secret| secret.deleted.is_none()) {
             secret.deleted = Some(self.now);
         }
@@ -390,8 +414,8 @@ impl Reference {
             Op::Recover { n, .. } => self.recover(*n)?,
             Op::Purge { n, .. } => self.purge(*n),
             Op::Meta { p, n, patch } => self.meta(*n, *p, patch),
-            Op::SetXattr { n, name, text, .. } => self.set_xattr(*n, name, text)?,
-            Op::RemoveTag { n, .. } => self.remove_tag(*n)?,
+            Op::SetXattr { p, n, name, text } => self.set_xattr(*n, *p, name, text)?,
+            Op::RemoveTag { p, n } => self.remove_tag(*n, *p)?,
             Op::Others { n, what } => self.others(*n, what),
             Op::Advance { ms } => {
                 self.now += ms;
@@ -436,7 +460,7 @@ impl Reference {
     /// Whether `p` finds a `value` at all: the vault's, or the new one that it is writing itself.
     fn finds_value(&self, n: usize, p: u32) -> Outcome {
         match self.home(n, p)? {
-            Home::Live if !self.is_hidden(n) => Ok(()),
+            Home::Live if !self.is_hidden_from(n, p) => Ok(()),
             Home::Ghost => Ok(()),
             Home::Live | Home::Newborn if !self.own_creations(n, p).is_empty() => Ok(()),
             Home::Live | Home::Newborn => Err(libc::ENOENT),
@@ -485,7 +509,7 @@ impl Reference {
             return Some(Err(errno));
         }
         let current = self.current(n).cloned()?;
-        if self.is_hidden(n) {
+        if self.is_hidden_from(n, p) {
             return self.own_creations(n, p).is_empty().then_some(Err(libc::ENOENT));
         }
         if current.attributes.enabled == Some(false) {
@@ -504,7 +528,7 @@ impl Reference {
         if self.is_disabled(n) {
             return Some(Err(libc::EACCES)).filter(|_| self.own_creations(n, p).is_empty());
         }
-        if home == Home::Live && !self.is_hidden(n) {
+        if home == Home::Live && !self.is_hidden_from(n, p) {
             let bytes = self.current(n).map(|current| current.value.clone()).unwrap_or_default();
             let id = self.new_draft(Target::Value(n), bytes, false, true);
             self.open_draft(p, id, truncate, append);
@@ -514,6 +538,7 @@ impl Reference {
             [] => {
                 self.removals.remove(&n);
                 self.set_aside.remove(&n);
+                self.movers.remove(&n);
                 let id = self.new_draft(Target::Value(n), Vec::new(), true, true);
                 self.open_draft(p, id, truncate, append);
             }
@@ -553,23 +578,27 @@ impl Reference {
     fn write(&mut self, fd: Fd, at: u64, data: &[u8]) -> Option<Outcome> {
         let File::Draft { id, append } = self.files[&fd.file] else { return None };
         self.drafts.get_mut(&id)?.writers.insert(fd.p);
-        Some(self.change(id, |bytes| {
+        let outcome = self.change(id, |bytes| {
             let at = if append { bytes.len() } else { at as usize };
             bytes.resize(bytes.len().max(at + data.len()), 0);
             bytes[at..at + data.len()].copy_from_slice(data);
-        }))
+        });
+        self.drafts.get_mut(&id)?.spoiled |= outcome.is_err();
+        Some(outcome)
     }
 
     fn truncate(&mut self, fd: Fd, size: u64) -> Option<Outcome> {
         let File::Draft { id, .. } = self.files[&fd.file] else { return None };
-        Some(self.change(id, |bytes| bytes.resize(size as usize, 0)))
+        let outcome = self.change(id, |bytes| bytes.resize(size as usize, 0));
+        self.drafts.get_mut(&id)?.spoiled &= outcome.is_err();
+        Some(outcome)
     }
 
     fn truncate_path(&mut self, n: usize, p: u32, size: u64) -> Option<Outcome> {
         if let Err(errno) = self.home(n, p) {
             return Some(Err(errno));
         }
-        if self.live(n).is_none() || self.is_hidden(n) {
+        if self.live(n).is_none() || self.is_hidden_from(n, p) {
             return self
                 .own_creations(n, p)
                 .is_empty()
@@ -597,8 +626,9 @@ impl Reference {
             (_, Some(id)) => id,
         };
         self.removals.remove(&to);
+        self.movers.remove(&to);
         let bytes = self.drafts[&id].bytes.clone();
-        if bytes.len() > MAX {
+        if bytes.len() > MAX || self.drafts[&id].spoiled {
             return Some(Err(libc::EFBIG));
         }
         if let Err(errno) = self.save_value(to, &bytes) {
@@ -636,7 +666,7 @@ impl Reference {
         if let Err(errno) = self.home(n, p) {
             return Some(Err(errno));
         }
-        if self.live(n).is_none() || self.is_hidden(n) {
+        if self.live(n).is_none() || self.is_hidden_from(n, p) {
             return None;
         }
         if self.is_disabled(n) {
@@ -644,6 +674,7 @@ impl Reference {
         }
         self.nameless(|draft| draft.target == Target::Scratch(n, s));
         self.set_aside.remove(&n);
+        self.movers.insert(n, (p, self.now));
         let bytes = self.current(n)?.value.clone();
         let id = self.new_draft(Target::Scratch(n, s), bytes, false, true);
         self.drafts.get_mut(&id)?.way_back = Some(p);
@@ -718,15 +749,15 @@ impl Reference {
         Ok(())
     }
 
-    fn attributes(&mut self, n: usize) -> Option<Result<&mut Attributes, i32>> {
-        if self.live(n).is_none() || self.is_hidden(n) {
+    fn attributes(&mut self, n: usize, p: u32) -> Option<Result<&mut Attributes, i32>> {
+        if self.live(n).is_none() || self.is_hidden_from(n, p) {
             return None;
         }
         Some(Ok(&mut self.secrets.get_mut(&n)?.versions.last_mut()?.attributes))
     }
 
-    fn set_xattr(&mut self, n: usize, name: &str, text: &str) -> Option<Outcome> {
-        let attributes = match self.attributes(n)? {
+    fn set_xattr(&mut self, n: usize, p: u32, name: &str, text: &str) -> Option<Outcome> {
+        let attributes = match self.attributes(n, p)? {
             Ok(attributes) => attributes,
             Err(errno) => return Some(Err(errno)),
         };
@@ -749,8 +780,8 @@ impl Reference {
         })
     }
 
-    fn remove_tag(&mut self, n: usize) -> Option<Outcome> {
-        let attributes = match self.attributes(n)? {
+    fn remove_tag(&mut self, n: usize, p: u32) -> Option<Outcome> {
+        let attributes = match self.attributes(n, p)? {
             Ok(attributes) => attributes,
             Err(errno) => return Some(Err(errno)),
         };
@@ -797,6 +828,7 @@ impl Reference {
         self.ghosts.clear();
         self.listers.clear();
         self.set_aside.clear();
+        self.movers.clear();
         self.drafts.clear();
         Some(Ok(()))
     }

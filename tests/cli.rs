@@ -234,6 +234,7 @@ fn options_page() -> String {
          - NUMBER is a user's or a group's; mount(8) turns a name into it, akvfs alone does not.\n\
          - OCTAL is permissions as chmod(1) has them: `0640`.\n\
          - FILE is a path. One with a comma stands between double quotes in `-o`: `ca_file=\"/etc/a,b.pem\"`.\n\
+         - WORD is one of the words that its line names: `keep`, `as_before`.\n\
          - WAY is one of {ways}.\n\
          - An option that shows no `=` here is on when it is named; `=false` switches it off.\n\n\
          ## Which one wins\n\n\

@@ -78,6 +78,8 @@ pub struct MountOptions {
     pub max_requests: u32,
     /// Changes a second.
     pub max_writes: u32,
+    /// A newline that an editor put behind a value which had none is taken off again.
+    pub final_newline_as_before: bool,
     /// Saving the bytes that are there already makes a new version too.
     pub always_set: bool,
     /// How long a value is good for from when it is saved; without it a new version has no date.
@@ -86,6 +88,8 @@ pub struct MountOptions {
     pub auth: Auth,
     /// Which of several managed or workload identities.
     pub client_id: Option<String>,
+    /// Where the identity's proofs stand; see [`AuthOptions`](crate::vault::AuthOptions).
+    pub credentials_file: Option<PathBuf>,
     /// A certificate authority to trust besides the system's; PEM.
     pub ca_file: Option<PathBuf>,
     /// Mount before the vault has given its first answer.
@@ -125,10 +129,12 @@ impl Default for MountOptions {
             write_timeout: Duration::from_secs(30),
             max_requests: 400,
             max_writes: 30,
+            final_newline_as_before: false,
             always_set: false,
             expires_in: None,
             auth: Auth::Auto,
             client_id: None,
+            credentials_file: None,
             ca_file: None,
             lazy_auth: false,
             cache_size: 64 << 20,
@@ -195,12 +201,14 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "kernel_ttl", kind: Kind::Duration(|all| &mut all.mount.kernel_ttl), help: "The longest time the kernel keeps names and attributes" },
     Entry { name: "negative_ttl", kind: Kind::Duration(|all| &mut all.mount.negative_ttl), help: "How long a name that the vault did not have is taken to be missing" },
     Entry { name: "delete_delay", kind: Kind::Duration(|all| &mut all.mount.delete_delay), help: "How long an unlinked value waits for a new file of its name before the delete is sent" },
+    Entry { name: "final_newline", kind: Kind::Choice(|all| &mut all.mount.final_newline_as_before, ["keep", "as_before"]), help: "Keep the newline that an editor puts at the end, or take it off where there was none" },
     Entry { name: "always_set", kind: Kind::Flag(|all| &mut all.mount.always_set), help: "Saving the bytes that are there already makes a new version too" },
     Entry { name: "expires_in", kind: Kind::Lifetime(|all| &mut all.mount.expires_in), help: "How long a value is good for from when it is saved: each save gets an expires_on" },
     Entry { name: "allow_purge", kind: Kind::Flag(|all| &mut all.mount.allow_purge), help: "Removing from deleted/ destroys a secret for good" },
     Entry { name: "purge_after", kind: Kind::Duration(|all| &mut all.mount.purge_after), help: "How long a secret must have been deleted before it can be purged" },
     Entry { name: "auth", kind: Kind::Auth(|all| &mut all.mount.auth), help: "How to sign in" },
     Entry { name: "client_id", kind: Kind::Text(|all| &mut all.mount.client_id), help: "Which of several managed or workload identities signs in" },
+    Entry { name: "credentials_file", kind: Kind::Credential(|all| &mut all.mount.credentials_file), help: "Where the identity's secrets stand; nobody else may read it" },
     Entry { name: "lazy_auth", kind: Kind::Flag(|all| &mut all.mount.lazy_auth), help: "Mount before the vault has given its first answer" },
     Entry { name: "ca_file", kind: Kind::Path(|all| &mut all.mount.ca_file), help: "A certificate authority to trust besides the system's, PEM" },
     Entry { name: "uid", kind: Kind::Id(|all| &mut all.mount.uid), help: "Owner of all files; who mounts, unless given" },

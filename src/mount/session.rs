@@ -17,7 +17,9 @@ use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, ServeOptions, Server};
 use crate::metrics::{Metered, Metrics};
 use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
-use crate::vault::{AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
+use crate::vault::{
+    AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
+};
 
 use super::options::{Auth, MountOptions, Settings};
 use super::point::Place;
@@ -136,15 +138,24 @@ fn connect(
         }
         Vault::Loopback { url } if matches!(options.auth, Auth::Auto | Auth::Local) => {
             // A token of the user's own identity is nothing for a vault that anybody on this machine may run.
-            Ok((client(url, Arc::new(StaticToken::new("local".to_owned())), false)?, None))
+            Ok((client(url, loopback_token(options)?, false)?, None))
         }
         Vault::Loopback { url } | Vault::Azure { url } => {
             let kind = auth_kind(options.auth)?;
-            let how = AuthOptions { kind, client_id: options.client_id.clone(), ..AuthOptions::default() };
+            let (client_id, credentials_file) = (options.client_id.clone(), options.credentials_file.clone());
+            let how = AuthOptions { kind, client_id, credentials_file };
             let tokens = azure_tokens(how, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
     }
+}
+
+/// The token that `akvfs serve --token` was given, or one that says nothing: without it the vault takes any.
+fn loopback_token(options: &MountOptions) -> Result<Arc<dyn TokenSource>, MountError> {
+    Ok(Arc::new(match &options.credentials_file {
+        Some(file) => local_token(Some(file)).map_err(|error| MountError::Client(error.to_string()))?,
+        None => StaticToken::new("local".to_owned()),
+    }))
 }
 
 fn auth_kind(auth: Auth) -> Result<AuthKind, MountError> {
@@ -216,6 +227,7 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         gid: options.gid.unwrap_or(gid),
         file_mode: options.mode_of_files(),
         dir_mode: options.mode_of_directories(),
+        final_newline_as_before: options.final_newline_as_before,
         always_set: options.always_set,
         expires_in: options.expires_in,
         kernel_ttl: options.kernel_ttl,

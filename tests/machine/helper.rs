@@ -131,6 +131,32 @@ echo $((($(date -d "$expires" +%s) - $(date +%s) + 3600) / 86400))
 }
 
 #[test]
+fn a_vault_that_wants_a_token_gets_that_of_the_credentials_file() {
+    let script = r#"
+install_akvfs
+umask 077
+echo canary-token >token
+akvfs serve --listen 127.0.0.1:0 --token token >address 2>/dev/null &
+eventually grep listening address
+url=$(sed 's/listening on //' address)
+fails 32 mount -t akvfs "$url" mnt
+mount -t akvfs "$url" mnt -o credentials_file=token,final_newline=as_before
+mkdir mnt/secrets/a
+printf %s value | tee mnt/secrets/a/value >/dev/null
+echo other | tee mnt/secrets/a/value >/dev/null
+cat mnt/secrets/a/value
+umount mnt
+chmod 644 token
+fails 32 mount -t akvfs "$url" mnt -o credentials_file=token
+"#;
+    let Some(wrote) = run(script) else { return };
+    let lines: Vec<&str> = wrote.lines().collect();
+    assert!(lines[0].starts_with("mount.akvfs: cannot mount http://127.0.0.1:"), "{wrote}");
+    assert!(lines[1].starts_with("othermount.akvfs: cannot mount") && lines[1].contains("token"), "{wrote}");
+    assert!(!wrote.contains("canary"), "{wrote}");
+}
+
+#[test]
 fn a_remount_is_refused_with_a_reason() {
     let script = r#"
 install_akvfs

@@ -35,6 +35,10 @@ pub enum Kind {
     Text(Field<Option<String>>),
     /// A file. Kept absolute, since a daemon leaves its directory.
     Path(Field<Option<PathBuf>>),
+    /// A file, or the bare name of one in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
+    Credential(Field<Option<PathBuf>>),
+    /// One of two words; the second is on.
+    Choice(Field<bool>, [&'static str; 2]),
     /// One of [`Auth::WORDS`].
     Auth(Field<Auth>),
 }
@@ -79,7 +83,8 @@ impl Entry {
             Kind::Id(_) => Some("NUMBER"),
             Kind::Mode(_) => Some("OCTAL"),
             Kind::Text(_) => Some("ID"),
-            Kind::Path(_) => Some("FILE"),
+            Kind::Path(_) | Kind::Credential(_) => Some("FILE"),
+            Kind::Choice(..) => Some("WORD"),
             Kind::Auth(_) => Some("WAY"),
         }
     }
@@ -101,7 +106,8 @@ impl Entry {
             Kind::Id(field) => field(all).map(|id| id.to_string()),
             Kind::Mode(field) => field(all).map(|mode| format!("{mode:04o}")),
             Kind::Text(field) => field(all).clone(),
-            Kind::Path(field) => field(all).as_deref().map(|path| path.display().to_string()),
+            Kind::Choice(field, words) => Some(words[usize::from(*field(all))].to_owned()),
+            Kind::Path(field) | Kind::Credential(field) => field(all).as_deref().map(|path| path.display().to_string()),
             Kind::Auth(field) => Some(field(all).word().to_owned()),
         }
     }
@@ -143,6 +149,8 @@ impl Entry {
             Kind::Mode(field) => *field(all) = Some(parse_mode(value)?),
             Kind::Text(field) => *field(all) = Some(value.to_owned()),
             Kind::Path(field) => *field(all) = Some(parse_path(value)?),
+            Kind::Credential(field) => *field(all) = Some(parse_credential(value)?),
+            Kind::Choice(field, words) => *field(all) = parse_choice(value, words)?,
             Kind::Auth(field) => *field(all) = parse_auth(value)?,
         }
         Ok(())
@@ -160,6 +168,20 @@ fn parse_limit(value: &str) -> Result<Duration, String> {
 
 fn parse_path(value: &str) -> Result<PathBuf, String> {
     std::path::absolute(Path::new(value)).map_err(|error| error.to_string())
+}
+
+/// The vault's client looks for a bare name itself. Where there is nothing of systemd's, it is a file as any other.
+fn parse_credential(value: &str) -> Result<PathBuf, String> {
+    let sealed = std::env::var_os("CREDENTIALS_DIRECTORY").is_some();
+    if sealed && !value.contains('/') { Ok(PathBuf::from(value)) } else { parse_path(value) }
+}
+
+fn parse_choice(value: &str, words: [&str; 2]) -> Result<bool, String> {
+    words
+        .iter()
+        .position(|word| *word == value)
+        .map(|at| at == 1)
+        .ok_or_else(|| format!("write {}", words.join(" or ")))
 }
 
 fn parse_auth(value: &str) -> Result<Auth, String> {

@@ -16,7 +16,7 @@ fn every_option_is_read() {
         "ro,allow_purge,purge_after=2h,delete_delay=3s,ttl=1min,timeout=5s,write_timeout=6s,max_requests=10/s,\
          max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
          kernel_ttl=7s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
-         default_permissions,always_set,expires_in=90days,mount_timeout=9s,config=/etc/akvfs.toml",
+         default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,mount_timeout=9s,config=/etc/akvfs.toml",
     )
     .unwrap();
     let expected = MountOptions {
@@ -30,6 +30,8 @@ fn every_option_is_read() {
         max_requests: 10,
         max_writes: 2,
         auth: Auth::AzCli,
+        final_newline_as_before: true,
+        credentials_file: Some("/etc/akvfs/login".into()),
         always_set: true,
         expires_in: Some(Duration::from_secs(90 * 86_400)),
         client_id: Some("abc".to_owned()),
@@ -111,6 +113,7 @@ fn values_are_checked() {
     assert_eq!(message("ttl"), "option ttl needs a value: write ttl=30s");
     assert_eq!(message("ca_file="), "option ca_file needs a value: write ca_file=FILE");
     assert_eq!(message("ro=yes"), "option ro=yes: write true or false, or the word alone");
+    assert_eq!(message("final_newline=never"), "option final_newline=never: write keep or as_before");
     assert_eq!(message("uid"), "option uid needs a value: write uid=NUMBER");
     assert_eq!(message("cache_size=64"), "option cache_size=64: a size needs a unit (KiB, MiB, GiB): write 64MiB");
     assert!(message("auth=kerberos").contains("azcli"));

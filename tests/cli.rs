@@ -248,6 +248,8 @@ fn options_page() -> String {
          The config file is TOML, one option a line. Permissions are text (`file_mode = \"0640\"`), numbers of users are \
          numbers. It must\nbelong to root or to who mounts, and nobody else may be able to write to it: it decides who can \
          read secrets.\n\n\
+         Its table `[aliases]` gives secrets the names that programs insist on, in `files/`:\n\n    \
+         [aliases]\n    \"tls.crt\" = \"web-tls\"\n\n\
          ## Who can read\n\n\
          Without `allow_other` only the user who mounts gets in, root not excepted. With it, others get as far as `uid`, `gid`, \
          `umask`,\n`file_mode` and `dir_mode` let them; the kernel checks that (`default_permissions` always holds). `umask` \

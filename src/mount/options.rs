@@ -12,6 +12,7 @@ pub mod entry;
 pub mod layers;
 pub mod words;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ pub use entry::{Entry, Kind};
 pub use words::{OptionError, refusal};
 
 use super::daemon::MOUNT_TIMEOUT;
+use crate::secret::SecretName;
 
 /// How a mount signs in to its vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -80,6 +82,8 @@ pub struct MountOptions {
     pub max_writes: u32,
     /// A newline that an editor put behind a value which had none is taken off again.
     pub final_newline_as_before: bool,
+    /// Names of the mount's own in `files/`, and the secrets they mean. Only the config file has them.
+    pub aliases: BTreeMap<String, SecretName>,
     /// Saving the bytes that are there already makes a new version too.
     pub always_set: bool,
     /// How long a value is good for from when it is saved; without it a new version has no date.
@@ -130,6 +134,7 @@ impl Default for MountOptions {
             max_requests: 400,
             max_writes: 30,
             final_newline_as_before: false,
+            aliases: BTreeMap::new(),
             always_set: false,
             expires_in: None,
             auth: Auth::Auto,

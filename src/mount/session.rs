@@ -228,6 +228,7 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         file_mode: options.mode_of_files(),
         dir_mode: options.mode_of_directories(),
         final_newline_as_before: options.final_newline_as_before,
+        aliases: options.aliases.clone(),
         always_set: options.always_set,
         expires_in: options.expires_in,
         kernel_ttl: options.kernel_ttl,

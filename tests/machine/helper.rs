@@ -157,6 +157,20 @@ fails 32 mount -t akvfs "$url" mnt -o credentials_file=token
 }
 
 #[test]
+fn a_config_file_gives_aliases() {
+    let script = r#"
+install_akvfs
+printf '[aliases]\n"tls.crt" = "web-tls"\n' >akvfs.toml
+mount -t akvfs local: mnt -o config=akvfs.toml
+mkdir mnt/secrets/web-tls
+printf %s value | tee mnt/secrets/web-tls/value >/dev/null
+cat mnt/files/tls.crt
+"#;
+    let Some(wrote) = run(script) else { return };
+    assert_eq!(wrote, "value");
+}
+
+#[test]
 fn a_remount_is_refused_with_a_reason() {
     let script = r#"
 install_akvfs

@@ -13,9 +13,13 @@ use toml::{Table, Value};
 use super::entry::{Entry, Kind};
 use super::words::{OptionError, Word, refusal};
 use super::{OPTIONS, Settings, find};
+use crate::secret::SecretName;
 
 /// The largest config file that is read, in bytes.
 const LARGEST: u64 = 1 << 20;
+
+/// The table of the config file that gives secrets the names that programs insist on.
+const ALIASES: &str = "aliases";
 
 /// Where an option's value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -80,7 +84,10 @@ impl Configured {
         let failed = |reason| OptionError::File { place: path.display().to_string(), reason };
         let text = read_guarded(path).map_err(failed)?;
         // The parser's own message would show the line, and a line may hold what does not belong there.
-        let table: Table = toml::from_str(&text).map_err(|error| failed(what_and_where(&error, &text)))?;
+        let mut table: Table = toml::from_str(&text).map_err(|error| failed(what_and_where(&error, &text)))?;
+        if let Some(aliases) = table.remove(ALIASES) {
+            self.settings.mount.aliases = parse_aliases(&aliases).map_err(failed)?;
+        }
         for (name, value) in &table {
             let taken =
                 file_value(name, value).and_then(|value| self.take(name, Some(&value), Origin::File(path.to_owned())));
@@ -93,7 +100,16 @@ impl Configured {
     pub fn report(&self) -> String {
         let mut settings = self.settings.clone();
         let lines = OPTIONS.iter().filter(|entry| !matches!(entry.kind, Kind::Opposite(_)) && entry.name != "config");
-        lines.map(|entry| self.report_line(entry, entry.text(&mut settings))).collect()
+        let lines: String = lines.map(|entry| self.report_line(entry, entry.text(&mut settings))).collect();
+        lines + &self.report_aliases()
+    }
+
+    /// A table stands behind all that is in none.
+    fn report_aliases(&self) -> String {
+        let text = |text: &str| Value::String(text.to_owned()).to_string();
+        let aliases = &self.settings.mount.aliases;
+        let lines = aliases.iter().map(|(name, secret)| format!("{} = {}\n", text(name), text(secret.as_str())));
+        if aliases.is_empty() { String::new() } else { format!("\n[{ALIASES}]\n{}", lines.collect::<String>()) }
     }
 
     fn report_line(&self, entry: &Entry, text: Option<String>) -> String {
@@ -181,6 +197,25 @@ fn file_value(name: &str, value: &Value) -> Result<String, OptionError> {
         (Value::Integer(number), _) => Ok(number.to_string()),
         _ => refused("…".to_owned(), "write a text between double quotes"),
     }
+}
+
+fn parse_aliases(table: &Value) -> Result<BTreeMap<String, SecretName>, String> {
+    let wanted = || "[aliases] has lines such as \"tls.crt\" = \"web-tls\"".to_owned();
+    let table = table.as_table().ok_or_else(wanted)?;
+    let parse = |(alias, secret): (&String, &Value)| {
+        let secret = secret.as_str().ok_or_else(wanted)?;
+        let secret = SecretName::parse(secret).map_err(|error| format!("[aliases] {alias} = {secret}: {error}"))?;
+        match is_file_name(alias) {
+            true => Ok((alias.clone(), secret)),
+            false => Err(format!("[aliases] {alias} = {secret}: no file can have this name")),
+        }
+    };
+    table.iter().map(parse).collect()
+}
+
+/// NAME_MAX is 255 bytes (limits.h).
+fn is_file_name(name: &str) -> bool {
+    !matches!(name, "" | "." | "..") && name.len() <= 255 && !name.contains(['/', '\0'])
 }
 
 #[cfg(test)]

@@ -32,6 +32,7 @@ fn every_option_is_read() {
         auth: Auth::AzCli,
         final_newline_as_before: true,
         credentials_file: Some("/etc/akvfs/login".into()),
+        aliases: BTreeMap::new(),
         always_set: true,
         expires_in: Some(Duration::from_secs(90 * 86_400)),
         client_id: Some("abc".to_owned()),

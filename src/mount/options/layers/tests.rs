@@ -114,3 +114,22 @@ fn the_report_is_a_file_that_says_the_same() {
     again.config = None;
     assert_eq!(again, all.settings);
 }
+
+#[test]
+fn aliases_stand_in_a_table_of_their_own() {
+    let (_temporary, path) = file("ttl = \"1s\"\n[aliases]\n\"tls.crt\" = \"web-tls\"\n");
+    let all = gather(&format!("config={path}"), &[]).unwrap();
+    let aliases: Vec<_> =
+        all.settings.mount.aliases.iter().map(|(name, secret)| (name.as_str(), secret.as_str())).collect();
+    assert_eq!(aliases, [("tls.crt", "web-tls")]);
+    assert!(all.report().ends_with("\n[aliases]\n\"tls.crt\" = \"web-tls\"\n"), "{}", all.report());
+    for wrong in [
+        "aliases = 7",
+        "[aliases]\nx = 7",
+        "[aliases]\nx = \"a_b\"",
+        "[aliases]\n\"a/b\" = \"c\"",
+        "[aliases]\n\"..\" = \"c\"",
+    ] {
+        assert!(refused(&format!("{wrong}\n")).starts_with("config file FILE: [aliases] "), "{wrong}");
+    }
+}

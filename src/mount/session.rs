@@ -234,7 +234,6 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         kernel_ttl: options.kernel_ttl,
         write_timeout: options.write_timeout,
         about,
-        ..FsOptions::default()
     }
 }
 

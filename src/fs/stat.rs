@@ -85,7 +85,12 @@ impl SecretFs {
                 let attr = Attr { ino, mtime: dated, ..self.attr_of(&kept.properties, kept.value.len() as u64) };
                 Ok(Stat { attr, ttl: self.options.kernel_ttl })
             }
-            Err(error) => self.unreadable_stat(ino, None, error),
+            Err(error) => {
+                let stat = self.unreadable_stat(ino, None, error)?;
+                let listed = self.version_properties(secret, version, call.wait).ok();
+                let dated = listed.and_then(|properties| properties.created_on).map_or(stat.attr.mtime, |date| date.0);
+                Ok(Stat { attr: Attr { mtime: dated, ..stat.attr }, ..stat })
+            }
         }
     }
 

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
 
@@ -30,7 +31,7 @@ fn told(words: &[&str]) -> String {
 #[test]
 fn help_and_version_are_no_failure() {
     let help = told(&["--help"]);
-    for command in ["mount", "unmount", "serve"] {
+    for command in ["mount", "unmount", "serve", "completions", "man"] {
         assert!(help.contains(command), "{help}");
     }
     assert!(told(&["mount", "--help"]).contains("--write-timeout <DURATION>"));
@@ -58,16 +59,43 @@ fn a_bad_option_is_1_and_told_what_to_write() {
     for (words, part) in [
         (&["-o", "tll=3s"][..], "unknown option tll; did you mean ttl?"),
         (&["--tll", "3s"], "unknown option tll; did you mean ttl?"),
-        (&["-o", "allow_other"], "unknown option allow_other; akvfs mount --help lists the options"),
+        (&["-o", "kerberos"], "unknown option kerberos; akvfs mount --help lists the options"),
         (&["-o", "ro,ttl=15"], "write 15s for seconds"),
         (&["--ttl", "15"], "write 15s for seconds"),
         (&["--max-writes=30"], "write 30/s"),
         (&["--auth", "kerberos"], "write one of auto, environment"),
-        (&["-o", "ro=1"], "takes no value"),
+        (&["-o", "ro=1"], "write true or false"),
     ] {
         let line = refused(1, &[&["mount", "local:", "/tmp"], words].concat());
         assert!(line.contains(part), "{words:?}: {line}");
     }
+}
+
+#[test]
+fn what_is_in_force_is_printed_with_its_origin() {
+    let temporary = tempfile::tempdir().unwrap();
+    let file = temporary.path().join("akvfs.toml");
+    std::fs::write(&file, "ttl = \"10s\"\ntimeout = \"7s\"\n").unwrap();
+    let printed = Command::new(env!("CARGO_BIN_EXE_akvfs"))
+        .args(["mount", "--print-config", "-o", "ro", "--config"])
+        .arg(&file)
+        .env("AKVFS_TIMEOUT", "8s")
+        .output()
+        .unwrap();
+    let said = String::from_utf8(printed.stdout).unwrap();
+    assert_eq!(printed.status.code(), Some(0));
+    for (option, origin) in [
+        ("ro = true", "# command line".to_owned()),
+        ("ttl = \"10s\"", format!("# {}", file.display())),
+        ("timeout = \"8s\"", "# environment, AKVFS_TIMEOUT".to_owned()),
+        ("write_timeout = \"30s\"", "# default".to_owned()),
+    ] {
+        let line = said.lines().find(|line| line.starts_with(option)).unwrap();
+        assert!(line.ends_with(&origin), "{line}");
+    }
+    std::fs::write(&file, "tll = \"10s\"\n").unwrap();
+    let line = refused(1, &["mount", "--print-config", "--config", file.to_str().unwrap()]);
+    assert!(line.ends_with(": unknown option tll; did you mean ttl?\n"), "{line}");
 }
 
 #[test]
@@ -133,6 +161,47 @@ fn a_bad_log_filter_is_1() {
     assert!(String::from_utf8_lossy(&output.stderr).contains("AKVFS_LOG=akvfs=loud"));
 }
 
+#[test]
+fn the_manual_pages_name_every_option_and_man_reads_them() {
+    for (page, title) in [("akvfs", ".TH akvfs 1"), ("mount.akvfs", ".TH mount.akvfs 8")] {
+        let text = told(&["man", page]);
+        assert!(text.contains(title), "{page}");
+        for entry in OPTIONS {
+            let word = if page == "akvfs" { entry.flag() } else { entry.name.to_owned() };
+            assert!(text.replace("\\-", "-").contains(&word), "{page}: {word}");
+        }
+        check_with("man", &["--warnings", "-l", "-"], &text);
+    }
+    assert_eq!(told(&["man"]), told(&["man", "akvfs"]));
+    assert!(refused(1, &["man", "mount"]).contains("akvfs, mount.akvfs"));
+}
+
+#[test]
+fn completions_complete() {
+    for (shell, check) in [("bash", "-n"), ("zsh", "-n"), ("fish", "--no-execute")] {
+        check_with(shell, &[check, "/dev/stdin"], &told(&["completions", shell]));
+    }
+    let ask = "COMP_WORDS=(akvfs mount --write); COMP_CWORD=2; _akvfs akvfs --write mount; echo \"${COMPREPLY[*]}\"";
+    let found = check_with("bash", &["/dev/stdin"], &format!("{}\n{ask}\n", told(&["completions", "bash"])));
+    assert_eq!(found.as_deref().map(str::trim), Some("--write-timeout"));
+    assert!(refused(1, &["completions", "sh"]).contains("bash"));
+}
+
+/// Gives `text` to a program, which must have nothing to say against it; what it wrote. `None`, and a loud word, where the
+/// program is missing.
+fn check_with(program: &str, words: &[&str], text: &str) -> Option<String> {
+    let mut input = tempfile::NamedTempFile::new().unwrap();
+    input.write_all(text.as_bytes()).unwrap();
+    let ran = Command::new(program).args(words).stdin(input.reopen().unwrap()).output();
+    let Ok(output) = ran else {
+        eprintln!("SKIPPED: {program} is missing (apt-get install {program})");
+        return None;
+    };
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && said.is_empty(), "{program}: {said}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
 /// `docs/options.md` is written from the list: `AKVFS_WRITE_DOCS=1 cargo test --test cli options` does it.
 #[test]
 fn the_options_page_says_what_the_list_says() {
@@ -156,17 +225,42 @@ fn options_page() -> String {
     let ways = Auth::WORDS.map(|(word, _)| format!("`{word}`")).join(", ");
     format!(
         "# Options of a mount\n\n\
-         Every option is a word of `-o` and a long flag of `akvfs mount`; `_` and `-` are the same. They are read in \
-         the order in which they\nstand, lists and flags alike, and of two that differ the last wins.\n\n\
+         Every option is a word of `-o`, a long flag of `akvfs mount`, a variable and a key of the config file. In names `_` \
+         and `-` are the\nsame, but variables have `_` and capitals: `AKVFS_WRITE_TIMEOUT`.\n\n\
          | `-o` | flag | default | |\n|---|---|---|---|\n{rows}\n\
          - DURATION has a unit: `500ms`, `15s`, `5min`, `1h 30min`, `2days`. A bare number is refused.\n\
          - RATE is a number a second: `400/s`.\n\
-         - FILE is a path; one with a comma in it goes into the flag, since commas part the words of `-o`.\n\
-         - WAY is one of {ways}.\n\n\
-         Words of fstab that mean nothing here (`defaults`, `noauto`, `nofail`, `_netdev`, `user`, `x-…` and their \
-         like) are accepted and\nchange nothing; `nodev`, `nosuid` and `noexec` always hold. Any other word is an \
-         error that names the nearest option.\n\n\
-         Secrets are never accepted as options, since every user of a machine can see a command line: `token=`, \
-         `password=`,\n`client_secret=` and their like are refused by name.\n"
+         - SIZE has a unit: `B`, `kB`, `KiB`, `MiB`, `GiB`.\n\
+         - NUMBER is a user's or a group's; mount(8) turns a name into it, akvfs alone does not.\n\
+         - OCTAL is permissions as chmod(1) has them: `0640`.\n\
+         - FILE is a path. One with a comma stands between double quotes in `-o`: `ca_file=\"/etc/a,b.pem\"`.\n\
+         - WORD is one of the words that its line names: `keep`, `as_before`.\n\
+         - WAY is one of {ways}.\n\
+         - An option that shows no `=` here is on when it is named; `=false` switches it off.\n\n\
+         ## Which one wins\n\n\
+         The command line wins over the environment, the environment over the config file, the file over the default. On \
+         the command line lists\nand flags count in the order in which they stand; of two that differ the last wins.\n\n    \
+         akvfs mount --print-config contoso /mnt -o ro,config=/etc/akvfs.toml\n\n\
+         mounts nothing and prints what would be in force and where each comes from. What it prints is a config file itself:\n\n    \
+         ro = true                        # command line\n    \
+         ttl = \"10s\"                      # /etc/akvfs.toml\n    \
+         write_timeout = \"30s\"            # default\n\n\
+         The config file is TOML, one option a line. Permissions are text (`file_mode = \"0640\"`), numbers of users are \
+         numbers. It must\nbelong to root or to who mounts, and nobody else may be able to write to it: it decides who can \
+         read secrets.\n\n\
+         Its table `[aliases]` gives secrets the names that programs insist on, in `files/`:\n\n    \
+         [aliases]\n    \"tls.crt\" = \"web-tls\"\n\n\
+         ## Who can read\n\n\
+         Without `allow_other` only the user who mounts gets in, root not excepted. With it, others get as far as `uid`, `gid`, \
+         `umask`,\n`file_mode` and `dir_mode` let them; the kernel checks that (`default_permissions` always holds). `umask` \
+         counts from 0666 for files\nand 0777 for directories. A user other than root may say `allow_other` only where \
+         `/etc/fuse.conf` says `user_allow_other`.\n\n\
+         ## Other words\n\n\
+         Words of fstab that mean nothing here (`defaults`, `noauto`, `nofail`, `_netdev`, `user`, `x-…` and their like) are \
+         accepted and\nchange nothing; `nodev`, `nosuid` and `noexec` always hold. `remount` is refused: options hold until the \
+         vault is unmounted. Any other\nword is an error that names the nearest option, but for `mount -s`, which lets it \
+         through.\n\n\
+         Secrets are never accepted as options, since every user of a machine can see a command line: `token=`, `password=`,\n\
+         `client_secret=` and their like are refused by name.\n"
     )
 }

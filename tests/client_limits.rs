@@ -47,7 +47,7 @@ fn retry_after_is_obeyed_where_it_fits_and_remembered_where_it_does_not() {
 
 #[test]
 fn wishes_in_every_form_stay_within_the_limit() {
-    let soon = || httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(2));
+    let soon = || httpdate::fmt_http_date(std::time::SystemTime::now() + Duration::from_secs(6));
     let cases = [
         // The name, what it says, and how long that is at least, in milliseconds.
         ("retry-after-ms", "400".to_owned(), 400),
@@ -64,10 +64,10 @@ fn wishes_in_every_form_stay_within_the_limit() {
                 scope.spawn(move || {
                     let server = Server::vault(vec![reply_with(status, name, &wish), bundle(VERSION, "x", 0)]);
                     let (client, started) = (server.client(), Instant::now());
-                    client.get(&db(), None, within(5_000)).expect("got");
+                    client.get(&db(), None, within(30_000)).expect("got");
                     let took = started.elapsed();
                     assert!(took >= Duration::from_millis(least), "{name}: {wish}: {took:?}");
-                    assert!(took < Duration::from_secs(5), "{name}: {wish}: {took:?}");
+                    assert!(took < Duration::from_secs(30), "{name}: {wish}: {took:?}");
                     server.is_done();
                 });
             }
@@ -77,8 +77,8 @@ fn wishes_in_every_form_stay_within_the_limit() {
         let server = Server::vault(vec![reply_with(429, "Retry-After", wish)]);
         let (client, started) = (server.client(), Instant::now());
         let expected = ErrorKind::Throttled { retry_after: Some(Duration::from_secs(300)) };
-        assert_eq!(kind(client.get(&db(), None, within(5_000))), expected, "{wish}");
-        assert!(started.elapsed() < Duration::from_secs(2), "it slept");
+        assert_eq!(kind(client.get(&db(), None, within(90_000))), expected, "{wish}");
+        assert!(started.elapsed() < Duration::from_secs(60), "it slept");
     }
 }
 
@@ -90,7 +90,7 @@ fn slow_bytes_end_with_the_limit_of_a_try_and_of_the_call() {
             server.client_with(ClientOptions { try_timeout: Duration::from_millis(300), ..ClientOptions::default() });
         let started = Instant::now();
         assert_eq!(kind(client.get(&db(), None, within(1_000))), ErrorKind::TimedOut);
-        assert!(started.elapsed() < Duration::from_millis(2_500), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
         assert!(server.asked().len() >= 3, "a try ends before the call does: {:?}", server.asked());
     }
 }

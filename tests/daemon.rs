@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use akvfs::mount::daemon::{Abandon, DaemonError, Job, Serve, Start, in_background, in_foreground};
-use akvfs::mount::stop::Stop;
+use akvfs::mount::stop::{Event, Reason, Stop};
 
 const JOB: &str = "AKVFS_TEST_JOB";
 const PLACE: &str = "AKVFS_TEST_PLACE";
@@ -122,8 +122,13 @@ fn start(job: String, place: PathBuf) -> Start<()> {
 
 fn serve(job: String, place: PathBuf) -> Serve<()> {
     Box::new(move |(), stop: &Stop| {
-        let reason = stop.wait();
-        std::fs::write(place.join("stopping"), format!("{reason:?}\n")).unwrap();
+        let mut refreshed = 0;
+        while stop.next() == Event::Refresh {
+            refreshed += 1;
+            std::fs::write(place.join("refreshed"), format!("{refreshed}\n")).unwrap();
+        }
+        assert_eq!(stop.next(), Event::End(Reason::Asked));
+        std::fs::write(place.join("stopping"), "Asked\n").unwrap();
         if job == "stubborn" {
             forever();
         }
@@ -210,11 +215,25 @@ fn a_second_signal_ends_it_at_once() {
 }
 
 #[test]
+fn sighup_asks_it_to_look_again() {
+    let ran = Ran::new("ready");
+    let pid = ran.note("pid");
+    for count in ["1\n", "2\n"] {
+        signal(&pid, libc::SIGHUP);
+        eventually("the refresh", || (ran.note("refreshed") == count).then_some(()));
+    }
+    assert!(!ran.has("stopping"));
+    signal(&pid, libc::SIGTERM);
+    assert_eq!(ran.note("stopping"), "Asked\n");
+    eventually("the end", || is_gone(&pid));
+}
+
+#[test]
 fn the_foreground_says_how_it_ended() {
     let place = tempfile::tempdir().unwrap();
     let child = again("foreground", place.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let pid = note(place.path(), "pid");
-    signal(&pid, libc::SIGHUP);
+    signal(&pid, libc::SIGTERM);
     let output = child.wait_with_output().unwrap();
     assert_eq!(output.status.code(), Some(1));
     assert!(String::from_utf8_lossy(&output.stderr).contains("broken: it ended badly"));

@@ -10,6 +10,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use akvfs::clock::SystemClock;
+use akvfs::mount::point::Place;
 use akvfs::mount::{mountinfo, point, unmount};
 use fuser::{Config, FileAttr, FileType, Filesystem, INodeNo, MountOption, ReplyAttr, Request};
 
@@ -120,7 +121,7 @@ fn a_dead_mount_of_ours_is_taken_away() {
     mounted.kill_carrier();
     let error = std::fs::metadata(&mounted.dir).unwrap_err();
     assert_eq!(error.raw_os_error(), Some(libc::ENOTCONN));
-    assert_eq!(point::prepare(&mounted.dir), Ok(mounted.dir.clone()));
+    assert_eq!(point::prepare(&mounted.dir), Ok(Place::Directory(mounted.dir.clone())));
     assert!(!mounted.is_mounted());
 }
 

@@ -1,6 +1,10 @@
 //! The commands, one file each. Here: which one is meant, what it prints when it fails, and its exit code.
 
+mod helper;
+mod log;
+mod manual;
 mod mount;
+mod pages;
 mod serve;
 mod unmount;
 
@@ -10,6 +14,7 @@ use std::process::ExitCode;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{CommandFactory, Parser, Subcommand};
 
+use crate::mount::helper::is_called_so;
 use crate::mount::options;
 
 /// Wrong usage; as mount(8) has it.
@@ -36,6 +41,10 @@ enum Command {
     Unmount(unmount::UnmountArgs),
     /// Run a local vault that speaks Key Vault's secrets API, for development and tests
     Serve(serve::ServeArgs),
+    /// Print a shell's completions
+    Completions(pages::CompletionsArgs),
+    /// Print a manual page
+    Man(pages::ManArgs),
 }
 
 /// Why a command failed: what to print and the exit code.
@@ -47,17 +56,22 @@ struct Failure {
 
 /// Runs the command line `words`, the first of which is the program. Prints one line on failure.
 pub fn run(words: Vec<OsString>) -> ExitCode {
-    let words = with_command(words);
-    let done = match Cli::try_parse_from(&words) {
-        Ok(cli) => cli.command.run(),
-        Err(error) => not_parsed(&words, &error),
-    };
+    let as_helper = words.first().is_some_and(|program| is_called_so(program));
+    let (name, done) =
+        if as_helper { ("mount.akvfs", helper::run(&words[1..])) } else { ("akvfs", run_command(with_command(words))) };
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
-            eprintln!("akvfs: {}", in_one_line(&failure.line));
+            eprintln!("{name}: {}", in_one_line(&failure.line));
             ExitCode::from(failure.code)
         }
+    }
+}
+
+fn run_command(words: Vec<OsString>) -> Result<(), Failure> {
+    match Cli::try_parse_from(&words) {
+        Ok(cli) => cli.command.run(),
+        Err(error) => not_parsed(&words, &error),
     }
 }
 
@@ -66,6 +80,8 @@ impl Command {
         match self {
             Self::Mount(args) => mount::run(args),
             Self::Unmount(args) => unmount::run(&args),
+            Self::Completions(args) => pages::completions(&args),
+            Self::Man(args) => pages::man(&args),
             Self::Serve(args) => serve::run(args).map_err(|error| Failure { code: SYSTEM, line: error.to_string() }),
         }
     }

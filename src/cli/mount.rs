@@ -1,93 +1,110 @@
 //! `akvfs mount SOURCE DIR`: flags and `-o` become one [`Settings`], then a daemon carries the mount.
 
-use std::io::IsTerminal;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
-use tracing_subscriber::filter::{EnvFilter, filter_fn};
-use tracing_subscriber::layer::SubscriberExt;
-use tracing_subscriber::util::SubscriberInitExt;
-use tracing_subscriber::{Layer, fmt};
 
-use super::{FAILED, Failure, USAGE};
+use super::{FAILED, Failure, USAGE, log};
 use crate::mount::daemon::{self, DaemonError, Job};
-use crate::mount::options::{Entry, Kind, OPTIONS, OptionError, Settings};
+use crate::mount::options::layers::Configured;
+use crate::mount::options::words::{Word, parse_list};
+use crate::mount::options::{Entry, OPTIONS, OptionError, Settings};
+use crate::mount::point::{self, Place};
 use crate::mount::session::{self, Session};
 use crate::mount::source::Source;
-use crate::mount::{point, unmount};
+use crate::mount::unmount;
 
-/// What is logged in the foreground unless `AKVFS_LOG` says otherwise.
-const LOGGED: &str = "akvfs=info";
-
+/// The flag, and its name among the arguments.
+const PRINT_CONFIG: &str = "print-config";
 /// The arguments. The flags are not derived: they come from the one list.
 #[derive(Debug)]
 pub(super) struct MountArgs {
-    source: String,
-    dir: PathBuf,
-    settings: Settings,
+    source: Option<String>,
+    dir: Option<PathBuf>,
+    words: Vec<Word>,
+    print_config: bool,
 }
 
-/// Mounts.
+/// Mounts, or says what would be in force.
 pub(super) fn run(args: MountArgs) -> Result<(), Failure> {
-    let source = Source::parse(&args.source).map_err(|error| Failure { code: USAGE, line: error.to_string() })?;
+    let configured = configured(&args.words)?;
+    match (args.source, args.dir) {
+        _ if args.print_config => {
+            print!("{}", configured.report());
+            Ok(())
+        }
+        (Some(source), Some(dir)) => mount(&source, &dir, &configured.settings),
+        _ => Err(Failure { code: USAGE, line: "SOURCE and DIR are needed; see akvfs mount --help".to_owned() }),
+    }
+}
+
+/// What the words of a command line, the environment and the config file say together.
+pub(super) fn configured(words: &[Word]) -> Result<Configured, Failure> {
+    let environment = std::env::vars_os().collect();
+    Configured::gather(words, &environment).map_err(|error| Failure { code: USAGE, line: error.to_string() })
+}
+
+/// Mounts `source` at `dir`; returns when the tree is usable, in the foreground when it is gone.
+pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(), Failure> {
+    let source = Source::parse(source).map_err(|error| Failure { code: USAGE, line: error.to_string() })?;
     let failed = |reason: String| Failure {
         code: FAILED,
-        line: format!("cannot mount {source} at {}: {reason}", args.dir.display()),
+        line: format!("cannot mount {source} at {}: {reason}", dir.display()),
     };
-    if args.settings.foreground {
-        log_to_stderr()?;
-    }
-    point::check_device().map_err(failed)?;
-    let dir = point::prepare(&args.dir).map_err(failed)?;
-    let job = job(source.clone(), &dir, &args.settings);
-    let ended = match args.settings.foreground {
+    if settings.foreground { log::to_stderr() } else { log::to_syslog() }?;
+    let place = point::prepare(dir).map_err(failed)?;
+    point::check_others(&settings.mount, &place).map_err(failed)?;
+    let job = job(source.clone(), &place, settings);
+    let ended = match settings.foreground {
         true => daemon::in_foreground(job),
-        false => daemon::in_background(job, daemon::MOUNT_TIMEOUT),
+        false => daemon::in_background(job, settings.mount_timeout),
     };
     ended.map_err(|error| match error {
         DaemonError::NotStarted(reason) => failed(reason),
         DaemonError::Broken(reason) => {
-            Failure { code: FAILED, line: format!("{source} at {}: {reason}", args.dir.display()) }
+            Failure { code: FAILED, line: format!("{source} at {}: {reason}", dir.display()) }
         }
     })
 }
 
-fn job(source: Source, dir: &Path, settings: &Settings) -> Job<Session> {
-    let (options, start_at, abandoned) = (settings.mount.clone(), dir.to_owned(), dir.to_owned());
+fn job(source: Source, place: &Place, settings: &Settings) -> Job<Session> {
+    let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
     Job {
-        start: Box::new(move || session::start(&source, &start_at, &options).map_err(|error| error.to_string())),
-        serve: Box::new(|session, stop| session.wait(stop).map_err(|error| error.to_string())),
-        // Whoever abandons a mount is about to exit and can do no more about it than try.
-        abandon: Arc::new(move || drop(unmount::detach(&abandoned))),
+        start: Box::new(move || session::start(&source, &start_at, &settings).map_err(|error| error.to_string())),
+        serve: Box::new(|session, stop| {
+            let ended = session.wait(stop).map_err(|error| error.to_string());
+            ended.inspect_err(|reason| tracing::error!("the mount ended badly: {reason}"))
+        }),
+        abandon: Arc::new(move || {
+            if let Place::Directory(dir) = &abandoned {
+                // Whoever abandons a mount is about to exit and can do no more about it than try.
+                let _ = unmount::detach(dir);
+            }
+        }),
     }
-}
-
-/// Our own events and nobody else's: what a library logs of a request may hold a token.
-fn log_to_stderr() -> Result<(), Failure> {
-    let wanted = std::env::var("AKVFS_LOG").unwrap_or_else(|_| LOGGED.to_owned());
-    let filter = EnvFilter::try_new(&wanted).map_err(|error| Failure {
-        code: USAGE,
-        line: format!("AKVFS_LOG={wanted}: {error}; write for example debug"),
-    })?;
-    let lines = fmt::layer().with_writer(std::io::stderr).with_ansi(std::io::stderr().is_terminal());
-    let ours = filter_fn(|event| is_ours(event.target()));
-    tracing_subscriber::registry().with(lines.with_filter(ours)).with(filter).init();
-    Ok(())
-}
-
-fn is_ours(target: &str) -> bool {
-    target == "akvfs" || target.starts_with("akvfs::")
 }
 
 impl Args for MountArgs {
     fn augment_args(command: Command) -> Command {
         let command = command
-            .arg(Arg::new("source").value_name("SOURCE").required(true).help(
+            .arg(Arg::new("source").value_name("SOURCE").required_unless_present(PRINT_CONFIG).help(
                 "https://NAME.vault.azure.net, NAME, https://HOST:PORT, or an embedded vault: local: (in memory), \
                  local:FILE",
             ))
-            .arg(Arg::new("dir").value_name("DIR").required(true).value_parser(value_parser!(PathBuf)).help("Where"))
+            .arg(
+                Arg::new("dir")
+                    .value_name("DIR")
+                    .required_unless_present(PRINT_CONFIG)
+                    .value_parser(value_parser!(PathBuf))
+                    .help("Where"),
+            )
+            .arg(
+                Arg::new(PRINT_CONFIG)
+                    .long(PRINT_CONFIG)
+                    .action(ArgAction::SetTrue)
+                    .help("Mount nothing; print the options in force as a config file that says where each comes from"),
+            )
             .arg(Arg::new("o").short('o').value_name("OPT,…").action(ArgAction::Append).help(
                 "Options, apart by commas; each of the flags below is one (ttl=5s). Of two that differ the last wins",
             ));
@@ -106,18 +123,24 @@ fn flag_of(entry: &Entry) -> Arg {
     let flag = if entry.name == "foreground" { flag.short('f') } else { flag };
     match entry.placeholder() {
         Some(value) => flag.value_name(value).action(ArgAction::Append),
-        None => flag.action(ArgAction::SetTrue).overrides_with(entry.name),
+        None => flag
+            .value_name("BOOL")
+            .num_args(0..=1)
+            .require_equals(true)
+            .default_missing_value("true")
+            .hide_possible_values(true)
+            .action(ArgAction::Append),
     }
 }
 
 impl FromArgMatches for MountArgs {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
-        let missing = || clap::Error::new(clap::error::ErrorKind::MissingRequiredArgument);
         Ok(Self {
-            source: matches.get_one::<String>("source").cloned().ok_or_else(missing)?,
-            dir: matches.get_one::<PathBuf>("dir").cloned().ok_or_else(missing)?,
-            settings: settings_of(matches)
+            source: matches.get_one::<String>("source").cloned(),
+            dir: matches.get_one::<PathBuf>("dir").cloned(),
+            words: words_of(matches)
                 .map_err(|error| clap::Error::raw(clap::error::ErrorKind::ValueValidation, error))?,
+            print_config: matches.get_flag(PRINT_CONFIG),
         })
     }
 
@@ -127,26 +150,18 @@ impl FromArgMatches for MountArgs {
     }
 }
 
-/// Applies lists and flags in the order in which they were written, so that the last wins.
-fn settings_of(matches: &ArgMatches) -> Result<Settings, OptionError> {
-    let mut given: Vec<(usize, Option<&Entry>, &str)> =
-        values(matches, "o").map(|(at, list)| (at, None, list)).collect();
+/// The words of lists and flags in the order in which they were written, so that the last wins.
+fn words_of(matches: &ArgMatches) -> Result<Vec<Word>, OptionError> {
+    let mut given: Vec<(usize, Vec<Word>)> = Vec::new();
+    for (at, list) in values(matches, "o") {
+        given.push((at, parse_list(list)?));
+    }
     for entry in OPTIONS {
-        match entry.kind {
-            Kind::Flag(..) if !matches.get_flag(entry.name) => {}
-            Kind::Flag(..) => given.extend(matches.index_of(entry.name).map(|at| (at, Some(entry), ""))),
-            _ => given.extend(values(matches, entry.name).map(|(at, value)| (at, Some(entry), value))),
-        }
+        let word = |value: &str| Word { name: entry.name.to_owned(), value: Some(value.to_owned()) };
+        given.extend(values(matches, entry.name).map(|(at, value)| (at, vec![word(value)])));
     }
-    given.sort_by_key(|(at, ..)| *at);
-    let mut all = Settings::default();
-    for (_, entry, text) in given {
-        match entry {
-            None => all.apply_list(text)?,
-            Some(entry) => all.apply(entry.name, entry.placeholder().map(|_| text))?,
-        }
-    }
-    Ok(all)
+    given.sort_by_key(|(at, _)| *at);
+    Ok(given.into_iter().flat_map(|(_, words)| words).collect())
 }
 
 fn values<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = (usize, &'a str)> {
@@ -159,12 +174,14 @@ fn values<'a>(matches: &'a ArgMatches, name: &str) -> impl Iterator<Item = (usiz
 mod tests {
     use super::*;
     use crate::mount::options::Auth;
+    use crate::mount::options::layers::Environment;
     use std::time::Duration;
 
     fn settings(line: &str) -> Settings {
         let command = MountArgs::augment_args(Command::new("mount"));
         let matches = command.try_get_matches_from(format!("mount local: /mnt {line}").split_whitespace()).unwrap();
-        MountArgs::from_arg_matches(&matches).unwrap().settings
+        let words = MountArgs::from_arg_matches(&matches).unwrap().words;
+        Configured::gather(&words, &Environment::new()).unwrap().settings
     }
 
     #[test]
@@ -187,6 +204,8 @@ mod tests {
         assert!(settings("--rw --ro").mount.read_only);
         assert!(settings("--ro -o rw --ro").mount.read_only);
         assert!(!settings("--ro -o rw").mount.read_only);
+        assert!(!settings("--ro --ro=false").mount.read_only);
+        assert!(settings("--ro=false --ro").mount.read_only);
     }
 
     #[test]
@@ -197,11 +216,5 @@ mod tests {
         }
         assert!(help.contains("[default: 400/s]") && help.contains("[default: 1h]"));
         assert_eq!(settings("").mount.purge_after, Duration::from_secs(3600));
-    }
-
-    #[test]
-    fn only_our_own_events_are_logged() {
-        assert!(is_ours("akvfs") && is_ours("akvfs::vault::http"));
-        assert!(!is_ours("hyper::proto") && !is_ours("akvfsx") && !is_ours("reqwest::connect"));
     }
 }

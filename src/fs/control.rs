@@ -79,7 +79,7 @@ impl SecretFs {
 
     pub(super) fn getattr_control(&self, ino: Ino, file: ControlFile) -> Stat {
         let size = self.state().documents.get(&file).map_or(0, |document| document.bytes().len() as u64);
-        let mode = if file == ControlFile::Refresh { self.ghost_attr().mode } else { 0o400 };
+        let mode = if file == ControlFile::Refresh && !self.options.read_only { 0o600 } else { 0o400 };
         let attr = Attr { ino, size, mode, mtime: self.seconds(), ..self.ghost_attr() };
         Stat { attr, ttl: Duration::ZERO }
     }

@@ -67,8 +67,18 @@ impl SecretFs {
         found
     }
 
+    /// A file that the kernel forgets while its name is looked up is looked up anew.
     pub(super) fn look_up(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
-        let entry = match self.node(parent)? {
+        loop {
+            let entry = self.find_entry(call, parent, name)?;
+            if self.state().tree.looked_up(entry.node) {
+                return Ok(entry);
+            }
+        }
+    }
+
+    fn find_entry(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
             Node::Files => self.lookup_file(call, name),
@@ -85,9 +95,7 @@ impl SecretFs {
             | Node::Backup(_)
             | Node::Draft(_)
             | Node::ControlFile(_) => Err(FsError::plain(libc::ENOTDIR)),
-        }?;
-        self.state().tree.looked_up(entry.node);
-        Ok(entry)
+        }
     }
 
     fn lookup_root(&self, name: &str) -> FsResult<Entry> {

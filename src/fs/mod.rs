@@ -103,6 +103,10 @@ pub struct FsOptions {
     pub uid: u32,
     /// Group of all files.
     pub gid: u32,
+    /// Permissions of files.
+    pub file_mode: u16,
+    /// Permissions of directories.
+    pub dir_mode: u16,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
     /// Names of the mount's own in `files/`, and the secrets they mean.
@@ -128,6 +132,8 @@ impl Default for FsOptions {
             delete_delay: Duration::from_secs(1),
             uid: 0,
             gid: 0,
+            file_mode: 0o600,
+            dir_mode: 0o700,
             kernel_ttl: Duration::from_secs(60),
             aliases: BTreeMap::new(),
             final_newline_as_before: false,

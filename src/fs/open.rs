@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use zeroize::Zeroizing;
 
 use crate::secret::{MAX_VALUE, SecretName, Version};
-use crate::store::{ErrorKind, Wait};
+use crate::store::ErrorKind;
 
 use super::attr::Opened;
 use super::content::{Content, bound};
@@ -133,13 +133,14 @@ impl SecretFs {
         if !again {
             return Err(look_again());
         }
-        let kept = self.store.get(secret, Some(&found.version), Wait::No).map_err(|_| look_again())?;
-        match self.content(&kept, face, Wait::No) {
-            Ok(content) if content.bytes().len() as u64 == found.size => {
-                Ok(self.opened(Handle::Content(content), false))
-            }
-            _ => Err(look_again()),
+        let kept = self.store.get(secret, Some(&found.version), call.wait)?;
+        let content = self.content(&kept, face, call.wait)?;
+        self.state().has_arrived(call.thread);
+        // Of another length it is another encoding's: that is no file of this inode.
+        if content.bytes().len() as u64 != found.size {
+            return Err(look_again());
         }
+        Ok(self.opened(Handle::Content(content), false))
     }
 
     fn open_version(&self, call: &Call, secret: &SecretName, version: &Version, flags: OpenFlags) -> FsResult<Opened> {
@@ -177,6 +178,8 @@ impl SecretFs {
                 return self.send_back(call, (secret, *face), ino);
             }
             if retired || !self.may_share(call, id, process, &writers) {
+                // The kernel comes back once; a save in between must not send it back a second time.
+                self.state().is_overtaken_again(call.thread, secret, self.now());
                 return Err(look_again());
             }
             if !loaded && !flags.truncate {

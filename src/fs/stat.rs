@@ -119,14 +119,14 @@ impl SecretFs {
     }
 
     pub(super) fn draft_entry(&self, id: DraftId) -> FsResult<Entry> {
-        let (owner, group) = (self.options.uid, self.options.gid);
+        let (owner, group, mode) = (self.options.uid, self.options.gid, self.options.file_mode);
         self.with_draft(id, |draft| {
             let scratch = matches!(draft.target, Target::Scratch(..) | Target::Nameless);
             let attr = Attr {
                 ino: draft.shown,
                 kind: Kind::File,
                 size: draft.bytes().len() as u64,
-                mode: if scratch { draft.mode } else { 0o600 },
+                mode: if scratch { draft.mode } else { mode },
                 uid: if scratch { draft.uid } else { owner },
                 gid: if scratch { draft.gid } else { group },
                 mtime: draft.mtime,
@@ -143,7 +143,8 @@ impl SecretFs {
 
     pub(super) fn directory(&self, node: &Node, mtime: i64, ttl: Duration) -> Entry {
         let ino = self.state().tree.intern(node);
-        let mode = if self.options.read_only || *node == Node::Control { 0o500 } else { 0o700 };
+        // What the mount tells of itself is for its owner, whoever else is let in.
+        let mode = if *node == Node::Control { 0o500 } else { self.options.dir_mode };
         let attr = Attr { ino, kind: Kind::Directory, mode, mtime, nlink: 2, ..self.ghost_attr() };
         Entry { node: ino, stat: Stat { attr, ttl }, ttl }
     }
@@ -194,7 +195,7 @@ impl SecretFs {
             ino: 0,
             kind: Kind::File,
             size: 0,
-            mode: if self.options.read_only { 0o400 } else { 0o600 },
+            mode: self.options.file_mode,
             uid: self.options.uid,
             gid: self.options.gid,
             mtime: self.mounted,

@@ -330,14 +330,12 @@ impl State {
         self.shown_in.insert(name.clone(), parent).filter(|before| *before != parent)
     }
 
-    /// Whether a reader was overtaken by a save just before; from now on it was.
+    /// Whether a reader was overtaken by a save just before, until it arrives; if not, from now on it was.
     pub fn is_overtaken_again(&mut self, thread: u32, name: &SecretName, now: Moment) -> bool {
         self.overtaken.retain(|_, (_, at)| now.since(*at) < BOUNCE_LIMIT);
-        if self.overtaken.remove(&thread).is_some_and(|(secret, _)| secret == *name) {
-            return true;
-        }
+        let again = self.overtaken.get(&thread).is_some_and(|(secret, _)| secret == name);
         self.overtaken.insert(thread, (name.clone(), now));
-        false
+        again
     }
 
     /// A reader was not overtaken.

@@ -206,11 +206,10 @@ impl Tree {
         self.by_version.get(&key).copied().unwrap_or(ino)
     }
 
-    /// The kernel was told of `ino` once more.
-    pub fn looked_up(&mut self, ino: Ino) {
-        if let Some(inode) = self.inodes.get_mut(&ino) {
-            inode.lookups += 1;
-        }
+    /// The kernel is told of `ino` once more; `false` if there is no such inode any more.
+    pub fn looked_up(&mut self, ino: Ino) -> bool {
+        let inode = self.inodes.get_mut(&ino);
+        inode.map(|inode| inode.lookups += 1).is_some()
     }
 
     /// The kernel forgets `ino` `count` times. Gives back the draft that it was, if it is gone.

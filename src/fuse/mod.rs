@@ -12,6 +12,7 @@ pub mod pool;
 
 use std::io;
 use std::mem::ManuallyDrop;
+use std::os::fd::OwnedFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread::JoinHandle;
@@ -37,26 +38,53 @@ pub struct Limits {
     pub change: Duration,
 }
 
+/// Where the kernel's end is.
+pub enum Device<'a> {
+    /// To be mounted on this directory.
+    MountOn(&'a Path),
+    /// Mounted already; this is the device.
+    Mounted(OwnedFd),
+}
+
+/// How the mount looks from outside.
+#[derive(Clone, Copy, Debug)]
+pub struct Shown<'a> {
+    /// Its name in the mount table.
+    pub source: &'a str,
+    /// Whether users other than the one who mounts get in, as far as permissions allow.
+    pub to_others: bool,
+}
+
 /// A filesystem that the kernel sends requests to.
 pub struct Serving {
     loops: JoinHandle<io::Result<()>>,
 }
 
 impl Serving {
-    /// Mounts `fs` at `dir` under the name `source`, with INIT done when this returns.
+    /// Mounts `fs`, with INIT done when this returns.
     pub fn start(
         fs: Arc<SecretFs>,
         announcer: &Arc<Announcer>,
-        dir: &Path,
-        source: &str,
+        device: Device<'_>,
+        shown: Shown<'_>,
         limits: Limits,
         clock: Arc<dyn Clock>,
     ) -> io::Result<Self> {
         let mut config = Config::default();
-        config.mount_options = mount_options(source, fs.options().read_only);
-        config.acl = SessionACL::Owner;
         config.n_threads = Some(EVENT_LOOPS);
-        let session = Session::new(Adapter::new(fs, limits, clock)?, dir, &config)?;
+        config.mount_options = mount_options(shown.source, fs.options().read_only);
+        let adapter = Adapter::new(fs, limits, clock)?;
+        let session = match device {
+            Device::MountOn(dir) => {
+                config.acl = if shown.to_others { SessionACL::All } else { SessionACL::Owner };
+                Session::new(adapter, dir, &config)?
+            }
+            Device::Mounted(device) => {
+                // Root has mounted it, and the kernel knows root as the owner, whoever we are.
+                let acl = if shown.to_others { SessionACL::All } else { SessionACL::RootAndOwner };
+                Session::from_fd(adapter, device, acl, config)?
+            }
+        };
         // Never dropped: its drop unmounts whatever is at `dir` by then, even when the mount is gone already
         // (fuser 0.18, FUSE.md 1). Whoever mounted here unmounts, by name.
         let session = ManuallyDrop::new(session.spawn()?);

@@ -1,16 +1,19 @@
 //! Mounting: what a mount is told, where it goes, and the process that carries it.
 //!
 //! - [`options`]: the one list of options; flags, `-o` and the documentation come from it.
+//! - [`helper`]: the command line that mount(8) writes.
 //! - [`source`]: what a SOURCE may be.
 //! - [`point`]: whether DIR can be mounted on; cleans up after a mount that died there.
 //! - [`mountinfo`]: what the kernel says is mounted.
 //! - [`daemon`]: the process in the background, and how it tells its parent that it is ready.
-//! - [`stop`]: why a mount ends, and the signals that end it.
+//! - [`stop`]: what a mount is asked for while it runs, and the signals that ask.
+//! - [`supervisor`]: what the service manager is told.
 //! - [`process`]: what the kernel is asked about our own process.
 //! - [`unmount`]: taking a mount away.
 //! - [`session`]: the wiring, the only place that knows all the floors.
 
 pub mod daemon;
+pub mod helper;
 pub mod mountinfo;
 pub mod options;
 pub mod point;
@@ -18,6 +21,7 @@ pub mod process;
 pub mod session;
 pub mod source;
 pub mod stop;
+pub mod supervisor;
 pub mod unmount;
 mod value;
 

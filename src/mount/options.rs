@@ -1,17 +1,26 @@
 //! The options of a mount: one list, [`OPTIONS`]. The long flags of `akvfs mount`, the words of `-o`, the message
-//! about an unknown word and `docs/options.md` all come from it; a new option is one entry.
+//! about an unknown word, the environment's variables, the config file's keys, the manual pages and `docs/options.md`
+//! all come from it; a new option is one entry.
+//!
+//! - [`entry`]: what an option takes.
+//! - [`words`]: words that are no option of ours.
+//! - [`layers`]: command line, environment and file, and which of them wins.
 //!
 //! Nothing below this module reads flags or words: they get a [`MountOptions`].
 
-mod words;
+pub mod entry;
+pub mod layers;
+pub mod words;
 
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::Duration;
 
-use words::is_swallowed;
+pub use entry::{Entry, Kind};
 pub use words::{OptionError, refusal};
 
-use super::value::{parse_duration, parse_rate};
+use super::daemon::MOUNT_TIMEOUT;
+use crate::secret::SecretName;
 
 /// How a mount signs in to its vault.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -71,10 +80,44 @@ pub struct MountOptions {
     pub max_requests: u32,
     /// Changes a second.
     pub max_writes: u32,
+    /// A newline that an editor put behind a value which had none is taken off again.
+    pub final_newline_as_before: bool,
+    /// Names of the mount's own in `files/`, and the secrets they mean. Only the config file has them.
+    pub aliases: BTreeMap<String, SecretName>,
+    /// Saving the bytes that are there already makes a new version too.
+    pub always_set: bool,
+    /// How long a value is good for from when it is saved; without it a new version has no date.
+    pub expires_in: Option<Duration>,
     /// How to sign in.
     pub auth: Auth,
+    /// Which of several managed or workload identities.
+    pub client_id: Option<String>,
+    /// Where the identity's proofs stand; see [`AuthOptions`](crate::vault::AuthOptions).
+    pub credentials_file: Option<PathBuf>,
     /// A certificate authority to trust besides the system's; PEM.
     pub ca_file: Option<PathBuf>,
+    /// Mount before the vault has given its first answer.
+    pub lazy_auth: bool,
+    /// Room for values in memory, in bytes.
+    pub cache_size: usize,
+    /// The longest the kernel may keep a name or attributes.
+    pub kernel_ttl: Duration,
+    /// How long "no such secret" is believed without a listing.
+    pub negative_ttl: Duration,
+    /// Owner of all files; who mounts, if not given.
+    pub uid: Option<u32>,
+    /// Group of all files; that of who mounts, if not given.
+    pub gid: Option<u32>,
+    /// What the permissions of files and directories lack.
+    pub umask: Option<u16>,
+    /// Permissions of files.
+    pub file_mode: Option<u16>,
+    /// Permissions of directories.
+    pub dir_mode: Option<u16>,
+    /// Users other than the one who mounts are let in, as far as owner and permissions allow.
+    pub allow_other: bool,
+    /// Permissions hold. Always so; the word counts where somebody else has mounted (`/dev/fd/N`).
+    pub default_permissions: bool,
 }
 
 impl Default for MountOptions {
@@ -90,76 +133,101 @@ impl Default for MountOptions {
             write_timeout: Duration::from_secs(30),
             max_requests: 400,
             max_writes: 30,
+            final_newline_as_before: false,
+            aliases: BTreeMap::new(),
+            always_set: false,
+            expires_in: None,
             auth: Auth::Auto,
+            client_id: None,
+            credentials_file: None,
             ca_file: None,
+            lazy_auth: false,
+            cache_size: 64 << 20,
+            kernel_ttl: Duration::from_secs(60),
+            negative_ttl: Duration::from_secs(1),
+            uid: None,
+            gid: None,
+            umask: None,
+            file_mode: None,
+            dir_mode: None,
+            allow_other: false,
+            default_permissions: false,
         }
     }
 }
 
+impl MountOptions {
+    /// The permissions that files show: what `file_mode` says, else what `umask` leaves, else the owner's alone.
+    pub fn mode_of_files(&self) -> u16 {
+        self.file_mode.unwrap_or_else(|| self.unless_read_only(self.umask.map_or(0o600, |umask| 0o666 & !umask)))
+    }
+
+    /// The permissions that directories show, likewise.
+    pub fn mode_of_directories(&self) -> u16 {
+        self.dir_mode.unwrap_or_else(|| self.unless_read_only(self.umask.map_or(0o700, |umask| 0o777 & !umask)))
+    }
+
+    fn unless_read_only(&self, mode: u16) -> u16 {
+        if self.read_only { mode & !0o222 } else { mode }
+    }
+}
+
 /// All that the options say: the mount's part, and the command's.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Settings {
     /// For the floors below.
     pub mount: MountOptions,
     /// Stay in the foreground.
     pub foreground: bool,
+    /// How long a mount may take to become usable.
+    pub mount_timeout: Duration,
+    /// Where more options stand.
+    pub config: Option<PathBuf>,
 }
 
-/// What kind of value an option takes, and the field that holds it.
-#[derive(Clone, Copy)]
-pub enum Kind {
-    /// None: the word alone sets the field to the value given here.
-    Flag(fn(&mut Settings) -> &mut bool, bool),
-    /// A duration, which may be zero.
-    Duration(fn(&mut Settings) -> &mut Duration),
-    /// A duration above zero: a limit of zero could never be met.
-    Limit(fn(&mut Settings) -> &mut Duration),
-    /// A number a second.
-    Rate(fn(&mut Settings) -> &mut u32),
-    /// A file. Kept absolute, since a daemon leaves its directory.
-    Path(fn(&mut Settings) -> &mut Option<PathBuf>),
-    /// One of [`Auth::WORDS`].
-    Auth(fn(&mut Settings) -> &mut Auth),
-}
-
-/// One option.
-#[derive(Clone, Copy)]
-pub struct Entry {
-    /// Its word in `-o`; the long flag has dashes where this has `_`.
-    pub name: &'static str,
-    /// What it takes.
-    pub kind: Kind,
-    /// One line.
-    pub help: &'static str,
+impl Default for Settings {
+    fn default() -> Self {
+        Self { mount: MountOptions::default(), foreground: false, mount_timeout: MOUNT_TIMEOUT, config: None }
+    }
 }
 
 /// Every option there is.
 #[rustfmt::skip]
 pub static OPTIONS: &[Entry] = &[
-    Entry { name: "ro", kind: Kind::Flag(|all| &mut all.mount.read_only, true), help: "Nothing can be changed through the mount" },
-    Entry { name: "rw", kind: Kind::Flag(|all| &mut all.mount.read_only, false), help: "Secrets can be changed; what a mount is unless ro is given" },
+    Entry { name: "ro", kind: Kind::Flag(|all| &mut all.mount.read_only), help: "Nothing can be changed through the mount" },
+    Entry { name: "rw", kind: Kind::Opposite("ro"), help: "Secrets can be changed; what a mount is unless ro is given" },
     Entry { name: "ttl", kind: Kind::Duration(|all| &mut all.mount.ttl), help: "The longest time a change made elsewhere stays unseen" },
     Entry { name: "timeout", kind: Kind::Limit(|all| &mut all.mount.timeout), help: "The longest time a read waits for the vault" },
     Entry { name: "write_timeout", kind: Kind::Limit(|all| &mut all.mount.write_timeout), help: "The longest time a change waits for the vault" },
+    Entry { name: "mount_timeout", kind: Kind::Limit(|all| &mut all.mount_timeout), help: "The longest time until the mount is usable, or given up" },
     Entry { name: "max_requests", kind: Kind::Rate(|all| &mut all.mount.max_requests), help: "Requests to the vault, at most" },
     Entry { name: "max_writes", kind: Kind::Rate(|all| &mut all.mount.max_writes), help: "Changes sent to the vault, at most" },
+    Entry { name: "cache_size", kind: Kind::Size(|all| &mut all.mount.cache_size), help: "Room for values in memory" },
+    Entry { name: "kernel_ttl", kind: Kind::Duration(|all| &mut all.mount.kernel_ttl), help: "The longest time the kernel keeps names and attributes" },
+    Entry { name: "negative_ttl", kind: Kind::Duration(|all| &mut all.mount.negative_ttl), help: "How long a name that the vault did not have is taken to be missing" },
     Entry { name: "delete_delay", kind: Kind::Duration(|all| &mut all.mount.delete_delay), help: "How long an unlinked value waits for a new file of its name before the delete is sent" },
-    Entry { name: "allow_purge", kind: Kind::Flag(|all| &mut all.mount.allow_purge, true), help: "Removing from deleted/ destroys a secret for good" },
+    Entry { name: "final_newline", kind: Kind::Choice(|all| &mut all.mount.final_newline_as_before, ["keep", "as_before"]), help: "Keep the newline that an editor puts at the end, or take it off where there was none" },
+    Entry { name: "always_set", kind: Kind::Flag(|all| &mut all.mount.always_set), help: "Saving the bytes that are there already makes a new version too" },
+    Entry { name: "expires_in", kind: Kind::Lifetime(|all| &mut all.mount.expires_in), help: "How long a value is good for from when it is saved: each save gets an expires_on" },
+    Entry { name: "allow_purge", kind: Kind::Flag(|all| &mut all.mount.allow_purge), help: "Removing from deleted/ destroys a secret for good" },
     Entry { name: "purge_after", kind: Kind::Duration(|all| &mut all.mount.purge_after), help: "How long a secret must have been deleted before it can be purged" },
     Entry { name: "auth", kind: Kind::Auth(|all| &mut all.mount.auth), help: "How to sign in" },
+    Entry { name: "client_id", kind: Kind::Text(|all| &mut all.mount.client_id), help: "Which of several managed or workload identities signs in" },
+    Entry { name: "credentials_file", kind: Kind::Credential(|all| &mut all.mount.credentials_file), help: "Where the identity's secrets stand; nobody else may read it" },
+    Entry { name: "lazy_auth", kind: Kind::Flag(|all| &mut all.mount.lazy_auth), help: "Mount before the vault has given its first answer" },
     Entry { name: "ca_file", kind: Kind::Path(|all| &mut all.mount.ca_file), help: "A certificate authority to trust besides the system's, PEM" },
-    Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground, true), help: "Stay in the foreground and log to the standard error" },
+    Entry { name: "uid", kind: Kind::Id(|all| &mut all.mount.uid), help: "Owner of all files; who mounts, unless given" },
+    Entry { name: "gid", kind: Kind::Id(|all| &mut all.mount.gid), help: "Group of all files; that of who mounts, unless given" },
+    Entry { name: "umask", kind: Kind::Mode(|all| &mut all.mount.umask), help: "Permissions that no file and no directory has, as in 027" },
+    Entry { name: "file_mode", kind: Kind::Mode(|all| &mut all.mount.file_mode), help: "Permissions of files; 0600 unless given, 0400 under ro" },
+    Entry { name: "dir_mode", kind: Kind::Mode(|all| &mut all.mount.dir_mode), help: "Permissions of directories; 0700 unless given, 0500 under ro" },
+    Entry { name: "allow_other", kind: Kind::Flag(|all| &mut all.mount.allow_other), help: "Let other users in, as far as owner, group and permissions allow" },
+    Entry { name: "default_permissions", kind: Kind::Flag(|all| &mut all.mount.default_permissions), help: "The kernel checks owner, group and permissions; always so" },
+    Entry { name: "config", kind: Kind::Path(|all| &mut all.config), help: "A TOML file with options; the environment and the command line win over it" },
+    Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error, not to syslog" },
 ];
 
 impl Settings {
-    /// Takes in a `-o` list: words apart by commas, `name` or `name=value`. A later word wins over an earlier one.
-    pub fn apply_list(&mut self, list: &str) -> Result<(), OptionError> {
-        list.split(',').map(str::trim).filter(|word| !word.is_empty()).try_for_each(|word| match word.split_once('=') {
-            Some((name, value)) => self.apply(name, Some(value)),
-            None => self.apply(word, None),
-        })
-    }
-
     /// What differs from the defaults, as a `-o` list.
     pub fn in_short(&self) -> String {
         let mut all = self.clone();
@@ -171,74 +239,9 @@ impl Settings {
     pub fn apply(&mut self, name: &str, value: Option<&str>) -> Result<(), OptionError> {
         match find(name) {
             Some(entry) => entry.apply(self, value),
-            None if is_swallowed(name) => Ok(()),
+            None if words::is_swallowed(name) => Ok(()),
             None => Err(refusal(name)),
         }
-    }
-}
-
-impl Entry {
-    /// The long flag, without its dashes.
-    pub fn flag(&self) -> String {
-        self.name.replace('_', "-")
-    }
-
-    /// What stands for the value in a help text; `None` for a flag.
-    pub fn placeholder(&self) -> Option<&'static str> {
-        match self.kind {
-            Kind::Flag(..) => None,
-            Kind::Duration(_) | Kind::Limit(_) => Some("DURATION"),
-            Kind::Rate(_) => Some("RATE"),
-            Kind::Path(_) => Some("FILE"),
-            Kind::Auth(_) => Some("WAY"),
-        }
-    }
-
-    /// The default as one would write it; `None` where there is none.
-    pub fn default_text(&self) -> Option<String> {
-        self.text_of(&mut Settings::default())
-    }
-
-    /// The value in `all` as one would write it; `None` for a flag, and where there is none.
-    fn text_of(&self, all: &mut Settings) -> Option<String> {
-        match self.kind {
-            Kind::Flag(..) => None,
-            Kind::Duration(field) | Kind::Limit(field) => Some(humantime::format_duration(*field(all)).to_string()),
-            Kind::Rate(field) => Some(format!("{}/s", field(all))),
-            Kind::Path(field) => field(all).as_deref().map(|path| path.display().to_string()),
-            Kind::Auth(field) => Some(field(all).word().to_owned()),
-        }
-    }
-
-    /// The entry as a word of `-o`, where `all` differs from the default.
-    fn changed(&self, all: &mut Settings) -> Option<String> {
-        if let Kind::Flag(field, meaning) = self.kind {
-            let differs = *field(all) != *field(&mut Settings::default());
-            return (differs && *field(all) == meaning).then(|| self.name.to_owned());
-        }
-        let text = self.text_of(all).filter(|text| Some(text) != self.default_text().as_ref())?;
-        Some(format!("{}={text}", self.name))
-    }
-
-    fn apply(&self, all: &mut Settings, value: Option<&str>) -> Result<(), OptionError> {
-        if let Kind::Flag(field, meaning) = self.kind {
-            *field(all) = meaning;
-            return if value.is_some() { Err(OptionError::TakesNoValue { name: self.name }) } else { Ok(()) };
-        }
-        let value = value.filter(|value| !value.is_empty()).ok_or(OptionError::NeedsValue { name: self.name })?;
-        self.set(all, value).map_err(|reason| OptionError::Value { name: self.name, value: value.to_owned(), reason })
-    }
-
-    fn set(&self, all: &mut Settings, value: &str) -> Result<(), String> {
-        match self.kind {
-            Kind::Flag(field, meaning) => *field(all) = meaning,
-            Kind::Duration(field) => *field(all) = parse_duration(value)?,
-            Kind::Limit(field) => *field(all) = parse_limit(value)?,
-            Kind::Rate(field) => *field(all) = parse_rate(value)?,
-            Kind::Path(field) => *field(all) = Some(parse_path(value)?),
-            Kind::Auth(field) => *field(all) = parse_auth(value)?,
-        }
-        Ok(())
     }
 }
 
@@ -246,20 +249,6 @@ impl Entry {
 pub fn find(name: &str) -> Option<&'static Entry> {
     let name = name.replace('-', "_");
     OPTIONS.iter().find(|entry| entry.name == name)
-}
-
-fn parse_limit(value: &str) -> Result<Duration, String> {
-    let limit = parse_duration(value)?;
-    if limit.is_zero() { Err("it must be longer than nothing".to_owned()) } else { Ok(limit) }
-}
-
-fn parse_path(value: &str) -> Result<PathBuf, String> {
-    std::path::absolute(Path::new(value)).map_err(|error| error.to_string())
-}
-
-fn parse_auth(value: &str) -> Result<Auth, String> {
-    let known = Auth::WORDS.iter().find(|(word, _)| *word == value);
-    known.map(|(_, auth)| *auth).ok_or_else(|| format!("write one of {}", Auth::WORDS.map(|(word, _)| word).join(", ")))
 }
 
 #[cfg(test)]

@@ -1,9 +1,12 @@
 //! What the kernel is told about our own process. Each function is one or two system calls.
 
-use std::fs::OpenOptions;
+use std::ffi::CString;
+use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::fd::AsRawFd;
+use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::os::unix::ffi::OsStrExt;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::ExitStatus;
 
 /// A child process: not to be confused with other numbers.
@@ -57,6 +60,53 @@ pub fn wait(child: Pid) -> io::Result<ExitStatus> {
             Ok(_) => return Ok(ExitStatus::from_raw(status)),
         }
     }
+}
+
+/// Whether this process may do what root may.
+pub fn is_root() -> bool {
+    // SAFETY: no arguments, cannot fail.
+    unsafe { libc::geteuid() == 0 }
+}
+
+/// Whether `descriptor` is open and is the FUSE device.
+pub fn is_fuse_device(descriptor: RawFd) -> io::Result<bool> {
+    // SAFETY: all zeroes is a valid `stat`, and the pointer is to one that lives through the call.
+    let about = unsafe {
+        let mut about: libc::stat = std::mem::zeroed();
+        check(libc::fstat(descriptor, &mut about))?;
+        about
+    };
+    // Documentation/admin-guide/devices.txt: 10 is "misc", 229 is /dev/fuse.
+    Ok(about.st_mode & libc::S_IFMT == libc::S_IFCHR && about.st_rdev == libc::makedev(10, 229))
+}
+
+/// Takes over a descriptor that was left open for this process. No program that is run later gets it.
+///
+/// # Safety
+/// Nothing else in this process owns it.
+pub unsafe fn take_descriptor(descriptor: RawFd) -> io::Result<OwnedFd> {
+    // SAFETY: as the caller promises.
+    unsafe {
+        check(libc::fcntl(descriptor, libc::F_SETFD, libc::FD_CLOEXEC))?;
+        Ok(OwnedFd::from_raw_fd(descriptor))
+    }
+}
+
+/// Asks the file system at `path` about itself (statvfs(3)), and waits for its answer, for ever if there is none.
+pub fn file_system_answers(path: &Path) -> bool {
+    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    // SAFETY: all zeroes is a valid `statvfs`; both pointers are to what lives through the call.
+    unsafe {
+        let mut about: libc::statvfs = std::mem::zeroed();
+        libc::statvfs(path.as_ptr(), &mut about) == 0
+    }
+}
+
+/// Goes over to another mount namespace, `/proc/PID/ns/mnt`. Must be called while there is one thread.
+pub fn enter_mount_namespace(path: &Path) -> io::Result<()> {
+    let namespace = File::open(path)?;
+    // SAFETY: a number, and a descriptor that is open.
+    check(unsafe { libc::setns(namespace.as_raw_fd(), libc::CLONE_NEWNS) }).map(drop)
 }
 
 pub(super) fn check(answer: libc::c_int) -> io::Result<libc::c_int> {

@@ -1,10 +1,9 @@
 //! The wiring: the only place that knows all the floors.
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
@@ -14,16 +13,20 @@ use crate::clock::{Clock, SystemClock};
 use crate::fs::processes::ProcFs;
 use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
-use crate::fuse::{Limits, Serving};
+use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, ServeOptions, Server};
 use crate::metrics::{Metered, Metrics};
 use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
-use crate::vault::{AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens};
+use crate::vault::{
+    AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
+};
 
 use super::options::{Auth, MountOptions, Settings};
-use super::source::Source;
-use super::stop::{Reason, Stop};
-use super::unmount;
+use super::point::Place;
+use super::source::{Source, Vault};
+use super::stop::{Event, Reason, Stop};
+use super::supervisor::{self, Watchdog};
+use super::{process, unmount};
 
 /// How often it is looked whether an unlinked value's delay is over.
 const REMOVAL_TICK: Duration = Duration::from_millis(100);
@@ -35,7 +38,9 @@ pub struct Session {
     fs: Arc<SecretFs>,
     serving: Serving,
     clock: Arc<dyn Clock>,
-    dir: PathBuf,
+    place: Place,
+    /// For the service manager.
+    status: String,
     /// Ends the thread that sends delayed removals.
     ending: Arc<AtomicBool>,
     /// The embedded vault. It ends last.
@@ -69,30 +74,45 @@ fn remedy(kind: ErrorKind) -> String {
     }
 }
 
-/// Mounts `source` at `dir`; returns when the vault has given its first answer and the kernel its first request.
-pub fn start(source: &Source, dir: &Path, options: &MountOptions) -> Result<Session, MountError> {
+/// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
+pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Session, MountError> {
+    let options = &settings.mount;
     let clock = SystemClock::shared();
-    let (client, server) = connect(source, options, &clock)?;
-    let about = about(source, client.vault_url(), dir, options);
+    let (client, server) = connect(&source.vault, options, &clock)?;
+    let about = about(source, client.vault_url(), place, options);
     let metrics = Arc::new(Metrics::default());
     let client = Arc::new(Metered::new(Arc::new(client), metrics.clone(), clock.clone()));
-    check_answers(&*client, Wait::at_most(&*clock, options.timeout))?;
-    let cache_options = CacheOptions { ttl: options.ttl, ..CacheOptions::default() };
-    let store = Arc::new(CachedStore::counting(client, cache_options, clock.clone(), metrics.clone()));
+    if !options.lazy_auth {
+        check_answers(&*client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
+    }
+    let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));
     let announcer = Arc::new(Announcer::default());
     let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
     let fs = Arc::new(fs.counting(metrics));
     let limits = Limits { read: options.timeout, change: options.write_timeout };
-    let serving = Serving::start(fs.clone(), &announcer, dir, &source.to_string(), limits, clock.clone())
+    let shown = Shown { source: &source.text, to_others: options.allow_other };
+    let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     let ending = Arc::new(AtomicBool::new(false));
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(|error| MountError::Kernel(error.to_string()))?;
-    tracing::info!("mounted {source} at {}", dir.display());
-    Ok(Session { fs, serving, clock, dir: dir.to_owned(), ending, _server: server })
+    tracing::info!("akvfs {} has mounted {source} at {place}", env!("CARGO_PKG_VERSION"));
+    let status = format!("{source} is mounted");
+    Ok(Session { fs, serving, clock, place: place.clone(), status, ending, _server: server })
+}
+
+fn device(place: &Place) -> Result<Device<'_>, MountError> {
+    match place {
+        Place::Directory(dir) => Ok(Device::MountOn(dir)),
+        Place::Descriptor(number) => {
+            // SAFETY: the descriptor was opened for us before this program began, and this is the only use of it.
+            let taken = unsafe { process::take_descriptor(*number) };
+            taken.map(Device::Mounted).map_err(|error| MountError::Kernel(error.to_string()))
+        }
+    }
 }
 
 fn connect(
-    source: &Source,
+    vault: &Vault,
     options: &MountOptions,
     clock: &Arc<dyn Clock>,
 ) -> Result<(SecretClient, Option<Server>), MountError> {
@@ -108,24 +128,34 @@ fn connect(
         let client = SecretClient::new(url, tokens, options, clock.clone());
         client.map_err(|error| MountError::Client(error.to_string()))
     };
-    match source {
-        Source::Local { path } => {
+    match vault {
+        Vault::Local { path } => {
             let token = random_token()?;
             let tokens = Arc::new(StaticToken::new(token.to_string()));
             let serve = ServeOptions { store: path.clone(), token: Some(token), ..ServeOptions::default() };
             let server = Server::start(serve, clock.clone())?;
             Ok((client(server.url(), tokens, false)?, Some(server)))
         }
-        Source::Loopback { url } if matches!(options.auth, Auth::Auto | Auth::Local) => {
+        Vault::Loopback { url } if matches!(options.auth, Auth::Auto | Auth::Local) => {
             // A token of the user's own identity is nothing for a vault that anybody on this machine may run.
-            Ok((client(url, Arc::new(StaticToken::new("local".to_owned())), false)?, None))
+            Ok((client(url, loopback_token(options)?, false)?, None))
         }
-        Source::Loopback { url } | Source::Azure { url } => {
-            let how = AuthOptions { kind: auth_kind(options.auth)?, ..AuthOptions::default() };
+        Vault::Loopback { url } | Vault::Azure { url } => {
+            let kind = auth_kind(options.auth)?;
+            let (client_id, credentials_file) = (options.client_id.clone(), options.credentials_file.clone());
+            let how = AuthOptions { kind, client_id, credentials_file };
             let tokens = azure_tokens(how, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
     }
+}
+
+/// The token that `akvfs serve --token` was given, or one that says nothing: without it the vault takes any.
+fn loopback_token(options: &MountOptions) -> Result<Arc<dyn TokenSource>, MountError> {
+    Ok(Arc::new(match &options.credentials_file {
+        Some(file) => local_token(Some(file)).map_err(|error| MountError::Client(error.to_string()))?,
+        None => StaticToken::new("local".to_owned()),
+    }))
 }
 
 fn auth_kind(auth: Auth) -> Result<AuthKind, MountError> {
@@ -159,17 +189,26 @@ fn check_answers(client: &dyn SecretStore, wait: Wait) -> Result<(), MountError>
     }
 }
 
-fn about(source: &Source, vault: &str, dir: &Path, options: &MountOptions) -> About {
-    let auth = match (source, options.auth) {
-        (Source::Local { .. }, _) | (Source::Loopback { .. }, Auth::Auto) => Auth::Local,
+fn cache_options(options: &MountOptions) -> CacheOptions {
+    CacheOptions {
+        ttl: options.ttl,
+        negative_ttl: options.negative_ttl,
+        bytes: options.cache_size,
+        ..CacheOptions::default()
+    }
+}
+
+fn about(source: &Source, vault: &str, place: &Place, options: &MountOptions) -> About {
+    let auth = match (&source.vault, options.auth) {
+        (Vault::Local { .. }, _) | (Vault::Loopback { .. }, Auth::Auto) => Auth::Local,
         (_, auth) => auth,
     };
     About {
         source: source.to_string(),
         vault: vault.to_owned(),
-        directory: dir.display().to_string(),
+        directory: place.to_string(),
         auth: auth.word().to_owned(),
-        options: Settings { mount: options.clone(), foreground: false }.in_short(),
+        options: Settings { mount: options.clone(), ..Settings::default() }.in_short(),
         version: env!("CARGO_PKG_VERSION").to_owned(),
         pid: std::process::id(),
         ttl: options.ttl,
@@ -184,11 +223,17 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         allow_purge: options.allow_purge,
         purge_after: options.purge_after,
         delete_delay: options.delete_delay,
-        uid,
-        gid,
+        uid: options.uid.unwrap_or(uid),
+        gid: options.gid.unwrap_or(gid),
+        file_mode: options.mode_of_files(),
+        dir_mode: options.mode_of_directories(),
+        final_newline_as_before: options.final_newline_as_before,
+        aliases: options.aliases.clone(),
+        always_set: options.always_set,
+        expires_in: options.expires_in,
+        kernel_ttl: options.kernel_ttl,
         write_timeout: options.write_timeout,
         about,
-        ..FsOptions::default()
     }
 }
 
@@ -217,22 +262,21 @@ fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBoo
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        let unmounted = stop.clone();
-        let serving = self.serving;
-        let join = move || {
-            let ended = serving.join();
-            unmounted.request(Reason::Unmounted);
-            ended
-        };
-        let loops = thread::Builder::new()
-            .name("akvfs-session".into())
-            .spawn(join)
-            .map_err(|error| MountError::Kernel(error.to_string()))?;
-        let reason = stop.wait();
-        self.ending.store(true, Ordering::Relaxed);
+        let Self { fs, serving, clock, place, status, ending, _server } = self;
+        let loops = join_in_background(serving, stop.clone())?;
+        let watchdog = Watchdog::start(answers(&place), clock.clone());
+        let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
+        supervisor::ready(&status);
+        let reason = carry(&fs, &clock, stop);
+        tracing::info!("the mount ends: {reason}");
+        supervisor::stopping();
+        drop(watchdog);
+        ending.store(true, Ordering::Relaxed);
+        // One limit for all that is left to do.
+        let wait = Wait::at_most(&*clock, SETTLE_LIMIT);
         // A refusal is in the log; there is nothing else to do about it now.
-        let _ = self.fs.send_removals(Wait::at_most(&*self.clock, SETTLE_LIMIT));
-        for path in self.fs.left_behind() {
+        let _ = fs.send_removals(wait);
+        for path in fs.left_behind() {
             tracing::warn!("{path} was written, and never renamed to what it was meant to be: it is lost");
         }
         match reason {
@@ -242,10 +286,64 @@ impl Session {
                 Err(_) => Err(MountError::Kernel("the mount broke inside".to_owned())),
             },
             Reason::Asked => {
-                let detached = unmount::detach(&self.dir).map_err(|error| MountError::Kernel(error.to_string()));
-                self.fs.settle(Wait::at_most(&*self.clock, SETTLE_LIMIT));
+                let detached = detach(&place);
+                fs.settle(wait);
                 detached
             }
         }
+    }
+}
+
+fn join_in_background(serving: Serving, stop: Stop) -> Result<JoinHandle<io::Result<()>>, MountError> {
+    let join = move || {
+        let ended = serving.join();
+        stop.request(Reason::Unmounted);
+        ended
+    };
+    let spawned = thread::Builder::new().name("akvfs-session".into()).spawn(join);
+    spawned.map_err(|error| MountError::Kernel(error.to_string()))
+}
+
+/// Does what is asked for, until it is the end.
+fn carry(fs: &Arc<SecretFs>, clock: &Arc<dyn Clock>, stop: &Stop) -> Reason {
+    loop {
+        match stop.next() {
+            Event::Refresh => refresh_in_background(fs.clone(), clock.clone()),
+            Event::End(reason) => return reason,
+        }
+    }
+}
+
+/// Not here: a vault that hangs must not delay the end.
+fn refresh_in_background(fs: Arc<SecretFs>, clock: Arc<dyn Clock>) {
+    let look = move || {
+        supervisor::reloading(|| {
+            tracing::info!("looking again at everything");
+            let wait = Wait::at_most(&*clock, fs.options().write_timeout);
+            if let Err(error) = fs.refresh(None, wait) {
+                tracing::warn!("looking again has failed: {error}");
+            }
+        });
+    };
+    if let Err(error) = thread::Builder::new().name("akvfs-refresh".into()).spawn(look) {
+        tracing::warn!("there is no thread to look again: {error}");
+    }
+}
+
+/// Whether the mount answers: asked through the kernel, as everybody else does.
+fn answers(place: &Place) -> impl Fn() -> bool + Send + 'static {
+    let place = place.clone();
+    move || match &place {
+        Place::Directory(dir) => process::file_system_answers(dir),
+        // Where it is mounted, only who mounted it knows.
+        Place::Descriptor(_) => true,
+    }
+}
+
+fn detach(place: &Place) -> Result<(), MountError> {
+    match place {
+        Place::Directory(dir) => unmount::detach(dir).map_err(|error| MountError::Kernel(error.to_string())),
+        // Who mounted it unmounts it; the kernel ends the connection with this process.
+        Place::Descriptor(_) => Ok(()),
     }
 }

@@ -5,9 +5,19 @@ use std::path::{Path, PathBuf};
 
 use url::{Host, Url};
 
-/// The vault to mount. An address has a scheme, a host and perhaps a port, and no slash at its end.
+/// What to mount: the vault, and how the user wrote it. The mount table shows the text, so that mount(8) finds what
+/// stands in fstab there and does not mount it twice.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
+pub struct Source {
+    /// As given.
+    pub text: String,
+    /// What it means.
+    pub vault: Vault,
+}
+
+/// A vault. An address has a scheme, a host and perhaps a port, and no slash at its end.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Vault {
     /// A vault of the service: `https` to a host that is not this machine.
     Azure {
         /// `https://name.vault.azure.net`.
@@ -57,6 +67,18 @@ pub enum SourceError {
 impl Source {
     /// Reads what the user wrote.
     pub fn parse(text: &str) -> Result<Self, SourceError> {
+        Ok(Self { text: text.to_owned(), vault: Vault::parse(text)? })
+    }
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.text)
+    }
+}
+
+impl Vault {
+    fn parse(text: &str) -> Result<Self, SourceError> {
         if let Some(file) = text.strip_prefix("local:") {
             return parse_local(file);
         }
@@ -70,25 +92,15 @@ impl Source {
     }
 }
 
-impl fmt::Display for Source {
-    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Azure { url } | Self::Loopback { url } => out.write_str(url),
-            Self::Local { path: None } => out.write_str("local:"),
-            Self::Local { path: Some(path) } => write!(out, "local:{}", path.display()),
-        }
-    }
-}
-
-fn parse_local(file: &str) -> Result<Source, SourceError> {
+fn parse_local(file: &str) -> Result<Vault, SourceError> {
     if file.is_empty() {
-        return Ok(Source::Local { path: None });
+        return Ok(Vault::Local { path: None });
     }
     let path = std::path::absolute(Path::new(file)).map_err(|error| SourceError::File(error.to_string()))?;
-    Ok(Source::Local { path: Some(path) })
+    Ok(Vault::Local { path: Some(path) })
 }
 
-fn parse_host(text: &str) -> Result<Source, SourceError> {
+fn parse_host(text: &str) -> Result<Vault, SourceError> {
     let looks_like_host = |host: &str| host.contains('.') || host.eq_ignore_ascii_case("localhost");
     match text.rsplit_once(':') {
         Some((host, port)) if looks_like_host(host) && port.parse::<u16>().is_ok() => Err(SourceError::NoScheme),
@@ -97,7 +109,7 @@ fn parse_host(text: &str) -> Result<Source, SourceError> {
     }
 }
 
-fn parse_address(text: &str) -> Result<Source, SourceError> {
+fn parse_address(text: &str) -> Result<Vault, SourceError> {
     let url = Url::parse(text).map_err(|_| SourceError::Neither)?;
     if !url.username().is_empty() || url.password().is_some() {
         return Err(SourceError::Credentials);
@@ -114,7 +126,7 @@ fn parse_address(text: &str) -> Result<Source, SourceError> {
         return Err(SourceError::PathBehind(name.to_owned()));
     }
     let address = url.origin().ascii_serialization();
-    Ok(if here { Source::Loopback { url: address } } else { Source::Azure { url: address } })
+    Ok(if here { Vault::Loopback { url: address } } else { Vault::Azure { url: address } })
 }
 
 /// This machine, by a name or a number that cannot mean another: `localhost` and all below it (RFC 6761, 6.3),
@@ -141,21 +153,21 @@ fn is_vault_name(text: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn azure(url: &str) -> Result<Source, SourceError> {
-        Ok(Source::Azure { url: url.to_owned() })
+    fn azure(url: &str) -> Result<Vault, SourceError> {
+        Ok(Vault::Azure { url: url.to_owned() })
     }
 
-    fn loopback(url: &str) -> Result<Source, SourceError> {
-        Ok(Source::Loopback { url: url.to_owned() })
+    fn loopback(url: &str) -> Result<Vault, SourceError> {
+        Ok(Vault::Loopback { url: url.to_owned() })
     }
 
     #[test]
     fn a_vault_of_the_service() {
         for text in ["contoso", "CONTOSO", "contoso.vault.azure.net", "https://Contoso.vault.azure.net/"] {
-            assert_eq!(Source::parse(text), azure("https://contoso.vault.azure.net"), "{text}");
+            assert_eq!(Vault::parse(text), azure("https://contoso.vault.azure.net"), "{text}");
         }
-        assert_eq!(Source::parse("https://c.vault.usgovcloudapi.net"), azure("https://c.vault.usgovcloudapi.net"));
-        assert_eq!(Source::parse("https://vault.example:8443"), azure("https://vault.example:8443"));
+        assert_eq!(Vault::parse("https://c.vault.usgovcloudapi.net"), azure("https://c.vault.usgovcloudapi.net"));
+        assert_eq!(Vault::parse("https://vault.example:8443"), azure("https://vault.example:8443"));
     }
 
     #[test]
@@ -167,17 +179,24 @@ mod tests {
             "http://localhost:9000",
             "https://akv.localhost:8443",
         ] {
-            assert_eq!(Source::parse(url), loopback(url));
+            assert_eq!(Vault::parse(url), loopback(url));
         }
-        assert_eq!(Source::parse("localhost"), loopback("https://localhost"));
+        assert_eq!(Vault::parse("localhost"), loopback("https://localhost"));
     }
 
     #[test]
     fn an_embedded_vault() {
         let here = std::env::current_dir().unwrap();
-        assert_eq!(Source::parse("local:"), Ok(Source::Local { path: None }));
-        assert_eq!(Source::parse("local:/a/b"), Ok(Source::Local { path: Some("/a/b".into()) }));
-        assert_eq!(Source::parse("local:b"), Ok(Source::Local { path: Some(here.join("b")) }));
+        assert_eq!(Vault::parse("local:"), Ok(Vault::Local { path: None }));
+        assert_eq!(Vault::parse("local:/a/b"), Ok(Vault::Local { path: Some("/a/b".into()) }));
+        assert_eq!(Vault::parse("local:b"), Ok(Vault::Local { path: Some(here.join("b")) }));
+    }
+
+    #[test]
+    fn the_text_stays_as_it_was_given() {
+        for text in ["CONTOSO", "https://contoso.vault.azure.net/", "local:b"] {
+            assert_eq!(Source::parse(text).unwrap().to_string(), text);
+        }
     }
 
     #[test]

@@ -15,6 +15,9 @@ const GONE: Duration = Duration::from_secs(5);
 /// How often the table is read meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
 
+/// How often a mount that is in use is tried again.
+const BUSY_LOOKS: usize = 5;
+
 /// Why a mount is still there. Each is a whole sentence and says what to do.
 #[derive(Debug, thiserror::Error)]
 pub enum UnmountError {
@@ -62,7 +65,7 @@ pub enum UnmountError {
 pub fn unmount(dir: &Path, lazy: bool, clock: &dyn Clock) -> Result<(), UnmountError> {
     let dir = mountinfo::resolve(dir).map_err(|error| UnmountError::Path { dir: dir.to_owned(), error })?;
     let mount = ours_at(&dir)?;
-    take_away(&dir, lazy)?;
+    take_away_patiently(&dir, lazy, clock)?;
     wait_until_gone(&mount, clock)
 }
 
@@ -83,6 +86,17 @@ fn ours_at(dir: &Path) -> Result<Mount, UnmountError> {
         Ok(None) => Err(UnmountError::NotMounted(dir.to_owned())),
         Err(error) => Err(UnmountError::Path { dir: dir.to_owned(), error }),
     }
+}
+
+/// A program that looks at the mount just now, as the watchdog does, is no program that uses it.
+fn take_away_patiently(dir: &Path, lazy: bool, clock: &dyn Clock) -> Result<(), UnmountError> {
+    for _ in 0..BUSY_LOOKS {
+        match take_away(dir, lazy) {
+            Err(UnmountError::Busy(_)) => clock.sleep(LOOK),
+            done => return done,
+        }
+    }
+    take_away(dir, lazy)
 }
 
 fn take_away(dir: &Path, lazy: bool) -> Result<(), UnmountError> {

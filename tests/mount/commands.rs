@@ -38,8 +38,8 @@ commands=$(grep '^  ' <<< "$said")
 [ "$(wc -l <<< "$commands")" = 7 ]
 bash -euo pipefail -c "$commands"
 [ "$(cat "$2/secrets/db-password/value")" = tr0ub4dor ]
-[ "$(ls "$2/secrets/db-password/versions" | wc -l)" = 2 ]
-[ "$(ls "$2/secrets/api-key/versions" | wc -l)" = 2 ]
+[ "$(ls -I current "$2/secrets/db-password/versions" | wc -l)" = 2 ]
+[ "$(ls -I current "$2/secrets/api-key/versions" | wc -l)" = 2 ]
 again=$(scripts/try "$2")
 grep -q 'is mounted already' <<< "$again"
 [ "$(cat "$2/secrets/db-password/value")" = tr0ub4dor ]

@@ -171,12 +171,13 @@ const NUMBERS: &[(&str, i32)] = &[
     ("EPROTO", libc::EPROTO),
     ("ETIMEDOUT", libc::ETIMEDOUT),
     ("EROFS", libc::EROFS),
+    ("EINTR", libc::EINTR),
     ("ENOSPC", libc::ENOSPC),
     ("ENODATA", libc::ENODATA),
 ];
 
 /// Mean here what they mean everywhere, and need no row.
-const EVERYWHERE: [&str; 3] = ["EISDIR", "ENOTDIR", "EBADF"];
+const EVERYWHERE: [&str; 4] = ["EISDIR", "ENOTDIR", "EBADF", "ELOOP"];
 
 #[test]
 fn the_readmes_errnos_are_the_codes() {

@@ -150,7 +150,7 @@ fn a_version_or_a_document_alone_cannot_be_removed() {
         assert!(ran.code != 0 && ran.err.contains("Operation not permitted"), "{script}: {ran:?}");
     }
     assert_eq!(world.bash("a", r#"ls -A "$D"; cat "$V"; ls "$D/versions" | wc -l; ls "$M/deleted""#).ok(), {
-        ".meta.json\nvalue\nversions\nsecond2\n"
+        ".meta.json\nvalue\nversions\nsecond3\n"
     });
     assert_eq!(world.vault.requests("delete"), 0);
 }

@@ -1,9 +1,9 @@
-use super::words::{SECRETS, SWALLOWED};
+use super::words::{SECRETS, SWALLOWED, Word, parse_list};
 use super::*;
 
 fn parse(list: &str) -> Result<Settings, OptionError> {
     let mut all = Settings::default();
-    all.apply_list(list).map(|()| all)
+    parse_list(list)?.iter().try_for_each(|word| all.apply(&word.name, word.value.as_deref())).map(|()| all)
 }
 
 fn message(list: &str) -> String {
@@ -14,7 +14,9 @@ fn message(list: &str) -> String {
 fn every_option_is_read() {
     let all = parse(
         "ro,allow_purge,purge_after=2h,delete_delay=3s,ttl=1min,timeout=5s,write_timeout=6s,max_requests=10/s,\
-         max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground",
+         max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
+         kernel_ttl=7s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
+         default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,mount_timeout=9s,config=/etc/akvfs.toml",
     )
     .unwrap();
     let expected = MountOptions {
@@ -28,9 +30,27 @@ fn every_option_is_read() {
         max_requests: 10,
         max_writes: 2,
         auth: Auth::AzCli,
+        final_newline_as_before: true,
+        credentials_file: Some("/etc/akvfs/login".into()),
+        aliases: BTreeMap::new(),
+        always_set: true,
+        expires_in: Some(Duration::from_secs(90 * 86_400)),
+        client_id: Some("abc".to_owned()),
         ca_file: Some("/etc/ca.pem".into()),
+        lazy_auth: true,
+        cache_size: 1 << 20,
+        kernel_ttl: Duration::from_secs(7),
+        negative_ttl: Duration::from_secs(8),
+        uid: Some(1),
+        gid: Some(2),
+        umask: Some(0o27),
+        file_mode: Some(0o640),
+        dir_mode: Some(0o750),
+        allow_other: true,
+        default_permissions: true,
     };
-    assert_eq!(all, Settings { mount: expected, foreground: true });
+    let config = Some("/etc/akvfs.toml".into());
+    assert_eq!(all, Settings { mount: expected, foreground: true, mount_timeout: Duration::from_secs(9), config });
 }
 
 #[test]
@@ -74,7 +94,7 @@ fn words_of_fstab_change_nothing() {
 fn an_unknown_word_is_told_the_nearest() {
     assert_eq!(message("tll=3s"), "unknown option tll; did you mean ttl?");
     assert_eq!(message("write-timout=3s"), "unknown option write-timout; did you mean write_timeout?");
-    assert_eq!(message("allow_other"), "unknown option allow_other; akvfs mount --help lists the options");
+    assert_eq!(message("kerberos"), "unknown option kerberos; akvfs mount --help lists the options");
 }
 
 #[test]
@@ -93,7 +113,10 @@ fn values_are_checked() {
     assert_eq!(message("max_writes=30"), "option max_writes=30: a rate needs a unit: write 30/s");
     assert_eq!(message("ttl"), "option ttl needs a value: write ttl=30s");
     assert_eq!(message("ca_file="), "option ca_file needs a value: write ca_file=FILE");
-    assert_eq!(message("ro=yes"), "option ro takes no value");
+    assert_eq!(message("ro=yes"), "option ro=yes: write true or false, or the word alone");
+    assert_eq!(message("final_newline=never"), "option final_newline=never: write keep or as_before");
+    assert_eq!(message("uid"), "option uid needs a value: write uid=NUMBER");
+    assert_eq!(message("cache_size=64"), "option cache_size=64: a size needs a unit (KiB, MiB, GiB): write 64MiB");
     assert!(message("auth=kerberos").contains("azcli"));
     assert_eq!(parse("ttl=0s").unwrap().mount.ttl, Duration::ZERO);
 }
@@ -105,12 +128,46 @@ fn a_relative_file_becomes_absolute() {
 }
 
 #[test]
+fn a_flag_can_be_taken_back() {
+    assert!(!parse("ro,ro=false").unwrap().mount.read_only);
+    assert!(parse("rw=false").unwrap().mount.read_only);
+    assert!(!parse("allow_other=true,allow_other=false").unwrap().mount.allow_other);
+}
+
+#[test]
+fn commas_between_quotes_part_nothing() {
+    let word = |name: &str, value: Option<&str>| Word { name: name.to_owned(), value: value.map(str::to_owned) };
+    let words = parse_list("ro,ca_file=\"/a,b\",, x=y=z").unwrap();
+    assert_eq!(words, [word("ro", None), word("ca_file", Some("/a,b")), word("x", Some("y=z"))]);
+    assert_eq!(parse_list("ca_file=\"/a,b"), Err(OptionError::Quote));
+}
+
+#[test]
+fn a_mount_cannot_be_changed() {
+    assert!(message("remount,ro").contains("cannot be remounted"));
+}
+
+#[test]
+fn permissions_come_from_the_nearest_word() {
+    let modes = |list| {
+        let mount = parse(list).unwrap().mount;
+        (mount.mode_of_files(), mount.mode_of_directories())
+    };
+    assert_eq!(modes(""), (0o600, 0o700));
+    assert_eq!(modes("ro"), (0o400, 0o500));
+    assert_eq!(modes("umask=027"), (0o640, 0o750));
+    assert_eq!(modes("umask=027,ro"), (0o440, 0o550));
+    assert_eq!(modes("umask=027,file_mode=0400"), (0o400, 0o750));
+    assert_eq!(modes("ro,dir_mode=0711"), (0o400, 0o711));
+}
+
+#[test]
 fn in_short_is_what_differs_and_can_be_read_back() {
     assert_eq!(Settings::default().in_short(), "");
-    let mut all = Settings::default();
-    all.apply_list("rw,ttl=10min,ro,allow_purge,max_writes=7/s,auth=azcli,ca_file=/a/ca.pem,timeout=15s").unwrap();
+    let all = parse("rw,ttl=10min,ro,allow_purge,max_writes=7/s,auth=azcli,ca_file=/a/ca.pem,timeout=15s").unwrap();
     assert_eq!(all.in_short(), "ro,ttl=10m,max_writes=7/s,allow_purge,auth=azcli,ca_file=/a/ca.pem");
-    let mut again = Settings::default();
-    again.apply_list(&all.in_short()).unwrap();
-    assert_eq!(again, all);
+    assert_eq!(parse(&all.in_short()), Ok(all));
+    let odd = parse("ca_file=\"/a,b\",uid=7,umask=027").unwrap();
+    assert_eq!(odd.in_short(), "ca_file=\"/a,b\",uid=7,umask=0027");
+    assert_eq!(parse(&odd.in_short()), Ok(odd));
 }

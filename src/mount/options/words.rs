@@ -12,6 +12,9 @@ pub(super) const SWALLOWED: &[&str] = &[
     "users",
     "owner",
     "group",
+    "noowner",
+    "nogroup",
+    "nousers",
     "nofail",
     "_netdev",
     "dev",
@@ -22,6 +25,7 @@ pub(super) const SWALLOWED: &[&str] = &[
     "noexec",
     "sync",
     "async",
+    "dirsync",
     "atime",
     "noatime",
     "diratime",
@@ -33,6 +37,14 @@ pub(super) const SWALLOWED: &[&str] = &[
     "nolazytime",
     "silent",
     "loud",
+    "iversion",
+    "noiversion",
+    "mand",
+    "nomand",
+    "family",
+    "nofamily",
+    "uhelper",
+    "helper",
     "comment",
 ];
 
@@ -51,6 +63,47 @@ pub(super) const SECRETS: &[&str] = &[
     "credentials",
     "certificate_password",
 ];
+
+/// An option as it was written: `name` or `name=value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Word {
+    /// What stands before the first `=`.
+    pub name: String,
+    /// What stands behind it.
+    pub value: Option<String>,
+}
+
+impl Word {
+    fn parse(text: &str) -> Self {
+        match text.split_once('=') {
+            Some((name, value)) => Self { name: name.to_owned(), value: Some(value.to_owned()) },
+            None => Self { name: text.to_owned(), value: None },
+        }
+    }
+}
+
+/// Reads a `-o` list: words apart by commas. Commas between double quotes part nothing, as in mount(8).
+pub fn parse_list(list: &str) -> Result<Vec<Word>, OptionError> {
+    let mut words = vec![String::new()];
+    let mut quoted = false;
+    for letter in list.chars() {
+        match (letter, words.last_mut()) {
+            ('"', _) => quoted = !quoted,
+            (',', _) if !quoted => words.push(String::new()),
+            (_, Some(word)) => word.push(letter),
+            (_, None) => {}
+        }
+    }
+    if quoted {
+        return Err(OptionError::Quote);
+    }
+    Ok(words.iter().map(|word| word.trim()).filter(|word| !word.is_empty()).map(Word::parse).collect())
+}
+
+/// `name=value` as a word that [`parse_list`] reads back.
+pub(super) fn quoted(name: &str, value: &str) -> String {
+    if value.contains(',') { format!("{name}=\"{value}\"") } else { format!("{name}={value}") }
+}
 
 /// Why an option was refused. Never holds the value of a word we do not know: it may be a secret.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -72,11 +125,29 @@ pub enum OptionError {
         /// As it was given.
         name: String,
     },
-    /// A flag with a value.
-    #[error("option {name} takes no value")]
-    TakesNoValue {
-        /// The option.
-        name: &'static str,
+    /// A mount that is there cannot be changed.
+    #[error(
+        "a mount of akvfs cannot be remounted: its options hold until it is unmounted; unmount it and mount it anew"
+    )]
+    Remount,
+    /// A quote that does not end.
+    #[error("a \" in -o has no other: write name=\"value, with commas\"")]
+    Quote,
+    /// Wrong in the environment or the config file.
+    #[error("{place}: {error}")]
+    In {
+        /// The variable or the file.
+        place: String,
+        /// What is wrong there.
+        error: Box<OptionError>,
+    },
+    /// The config file as a whole.
+    #[error("config file {place}: {reason}")]
+    File {
+        /// Which.
+        place: String,
+        /// A half-sentence.
+        reason: String,
     },
     /// An option without its value.
     #[error("option {name} needs a value: write {name}={}", default_or_example(.name))]
@@ -96,9 +167,18 @@ pub enum OptionError {
     },
 }
 
+/// Whether a name has a meaning or gets an answer of its own; `-s` of a helper lets the others through. A word that
+/// would carry a secret, and `remount`, are refused even so.
+pub fn is_known(name: &str) -> bool {
+    find(name).is_some() || is_swallowed(name) || !matches!(refusal(name), OptionError::Unknown { .. })
+}
+
 /// What to say about a name that is no option.
 pub fn refusal(name: &str) -> OptionError {
     let plain = name.replace('-', "_").to_ascii_lowercase();
+    if plain == "remount" {
+        return OptionError::Remount;
+    }
     if SECRETS.contains(&plain.as_str()) {
         return OptionError::Secret { name: name.to_owned() };
     }
@@ -124,5 +204,7 @@ fn advice(nearest: &Option<&str>) -> String {
 }
 
 fn default_or_example(name: &str) -> String {
-    find(name).and_then(Entry::default_text).unwrap_or_else(|| "FILE".to_owned())
+    let entry = find(name);
+    let placeholder = || entry.and_then(Entry::placeholder).unwrap_or("true").to_owned();
+    entry.and_then(Entry::default_text).unwrap_or_else(placeholder)
 }

@@ -1,0 +1,13 @@
+//! akvfs on a machine: mount(8) and fstab, other users, the service manager's units, the package.
+//!
+//! Each test has a machine of its own: a mount and a process namespace in which `/usr`, `/etc` and `/var` can be
+//! changed, and which is gone with everything in it when the test's script ends. Needs root; says so and passes
+//! where that is missing.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod helper;
+mod package;
+mod support;
+mod units;
+mod users;

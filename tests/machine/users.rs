@@ -1,0 +1,114 @@
+//! Who may read: three real users, of whom one is root.
+
+use super::support::run;
+
+#[test]
+fn only_the_user_who_mounts_gets_in() {
+    let script = r#"
+install_akvfs
+mount -t akvfs local: mnt -o umask=0
+mkdir mnt/secrets/a
+printf %s value | tee mnt/secrets/a/value
+for user in 1234 65534; do
+  fails 1 as_user $user stat mnt/secrets
+  fails 1 as_user $user cat mnt/secrets/a/value
+done
+"#;
+    let Some(wrote) = run(script) else { return };
+    assert!(wrote.starts_with("value"), "{wrote}");
+    assert_eq!(wrote.matches("Permission denied").count(), 4, "{wrote}");
+}
+
+#[test]
+fn others_get_in_as_far_as_permissions_let_them() {
+    let script = r#"
+install_akvfs
+mount -t akvfs local: mnt -o allow_other,uid=1234,gid=5678,file_mode=0640,dir_mode=0750
+mkdir mnt/secrets/a
+printf %s first | tee mnt/secrets/a/value >/dev/null
+stat -c '%u %g %a' mnt mnt/secrets/a mnt/secrets/a/value mnt/secrets/a/.meta.json
+echo "root: $(cat mnt/secrets/a/value)"
+echo "owner: $(as_user 1234 cat mnt/secrets/a/value)"
+echo second | as_user 1234 tee mnt/secrets/a/value >/dev/null
+as_user 1234 mkdir mnt/secrets/b
+group() { setpriv --reuid=4321 --regid=5678 --clear-groups "$@"; }
+echo "group: $(group cat mnt/secrets/a/value)"
+fails 1 group tee mnt/secrets/a/value
+fails 1 group mkdir mnt/secrets/c
+fails 1 as_user 65534 cat mnt/secrets/a/value
+as_user 65534 cat mnt/secrets/a/.meta.json 2>&1 || true
+"#;
+    let Some(wrote) = run(script) else { return };
+    let lines: Vec<&str> = wrote.lines().collect();
+    assert_eq!(lines[..4], ["1234 5678 750", "1234 5678 750", "1234 5678 640", "1234 5678 640"]);
+    assert_eq!(lines[4..7], ["root: first", "owner: first", "group: second"]);
+    assert_eq!(lines.len(), 11, "{wrote}");
+    assert!(lines[7..].iter().all(|line| line.ends_with("Permission denied")), "{wrote}");
+}
+
+#[test]
+fn owners_can_be_named_through_mount() {
+    let script = r#"
+install_akvfs
+mount -t akvfs local: mnt -o uid=nobody,gid=nogroup,umask=0277,ca_file="$1/no,such.pem",lazy_auth 2>&1 || true
+mount -t akvfs local: mnt -o uid=nobody,gid=nogroup,umask=0277
+stat -c '%U %G %a' mnt
+"#;
+    let Some(wrote) = run(script) else { return };
+    assert!(wrote.ends_with("nobody nogroup 500\n"), "{wrote}");
+}
+
+#[test]
+fn a_user_mounts_for_himself_and_for_others_only_where_root_allows_it() {
+    let script = r#"
+command -v fusermount3 >/dev/null || { echo SKIPPED; exit; }
+install_akvfs
+mknod fuse c 10 229
+chmod 666 fuse
+mount --bind fuse /dev/fuse
+chown 1234 mnt
+echo tester:x:1234:1234::/:/bin/sh >>/etc/passwd # fusermount3 wants a name
+as_user 1234 akvfs local: mnt
+as_user 1234 stat -c %u mnt
+fails 2 ls mnt
+as_user 1234 akvfs unmount mnt
+fails 32 as_user 1234 akvfs local: mnt -o allow_other
+echo user_allow_other >/etc/fuse.conf
+as_user 1234 akvfs local: mnt -o allow_other,umask=022
+as_user 65534 ls mnt | grep -x secrets
+fails 1 as_user 65534 mkdir mnt/secrets/a
+kill "$(pidof akvfs)"
+eventually sh -c "! findmnt mnt"
+"#;
+    let Some(wrote) = run(script) else { return };
+    if wrote == "SKIPPED\n" {
+        return eprintln!("SKIPPED: fusermount3 is missing (apt-get install fuse3)");
+    }
+    let lines: Vec<&str> = wrote.lines().collect();
+    assert_eq!(lines[0], "1234", "{wrote}");
+    assert!(lines[1].ends_with("Permission denied"), "root is another user too: {wrote}");
+    assert!(lines[2].ends_with("write user_allow_other into /etc/fuse.conf"), "{wrote}");
+    assert_eq!(lines[3], "secrets");
+    assert!(lines[4].ends_with("Permission denied"), "{wrote}");
+}
+
+#[test]
+fn a_mount_in_a_container_is_seen_outside_where_its_directory_is_shared() {
+    let script = r#"
+install_akvfs
+mkdir -p shared/mnt
+mount --bind shared shared
+mount --make-rshared shared
+for propagation in unchanged private; do
+  unshare --mount --propagation $propagation sh -c 'akvfs local: shared/mnt && touch ready && exec sleep 60' &
+  eventually rm ready
+  if findmnt shared/mnt >/dev/null; then ls shared/mnt | grep -x secrets; else echo "not seen"; fi
+  kill "$(pidof akvfs)"
+  eventually sh -c "! pidof akvfs"
+  kill $!
+  wait $! || true
+done
+"#;
+    let Some(wrote) = run(script) else { return };
+    assert_eq!(wrote, "secrets\nnot seen\n");
+}

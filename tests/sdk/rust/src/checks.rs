@@ -117,8 +117,7 @@ fn is_everything(secret: &Secret) -> bool {
     let (content_type, told_tags, told) = given(secret);
     content_type.as_deref() == Some("text/ü")
         && told_tags == Some(tags())
-        && (told.enabled, told.not_before, told.expires)
-            == (Some(true), attributes().not_before, attributes().expires)
+        && (told.enabled, told.not_before, told.expires) == (Some(true), attributes().not_before, attributes().expires)
 }
 
 /// A refusal with this status and this code, outer or inner.

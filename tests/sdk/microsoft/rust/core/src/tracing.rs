@@ -5,7 +5,9 @@ use std::sync::Arc;
 
 use azure_core::Result;
 use azure_core::http::{Context, Method, Request, StatusCode};
-use azure_core::tracing::{AsAny, Attribute, AttributeValue, Span, SpanGuard, SpanKind, SpanStatus, Tracer, TracerProvider};
+use azure_core::tracing::{
+    AsAny, Attribute, AttributeValue, Span, SpanGuard, SpanKind, SpanStatus, Tracer, TracerProvider,
+};
 
 /// What is expected of all calls.
 #[derive(Default)]
@@ -117,4 +119,3 @@ impl Span for Silent {
 
     fn propagate_headers(&self, _: &mut Request) {}
 }
-

@@ -27,6 +27,9 @@ pub const CERTIFICATE: &str = "certificate";
 /// The link in `versions/`.
 pub const CURRENT: &str = "current";
 
+/// How often a look-up starts anew because the kernel forgot its inode at that very moment. Once is rare.
+const MAX_FORGOTTEN: usize = 8;
+
 /// What a secret's directory is at the moment.
 #[derive(Clone, Debug)]
 pub(super) enum Home {
@@ -69,12 +72,13 @@ impl SecretFs {
 
     /// A file that the kernel forgets while its name is looked up is looked up anew.
     pub(super) fn look_up(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
-        loop {
+        for _ in 0..MAX_FORGOTTEN {
             let entry = self.find_entry(call, parent, name)?;
             if self.state().tree.looked_up(entry.node) {
                 return Ok(entry);
             }
         }
+        Err(FsError::plain(libc::ESTALE))
     }
 
     fn find_entry(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {

@@ -1,14 +1,18 @@
 //! The kernel side: the only floor that knows FUSE. It translates and does nothing else.
 //!
 //! - [`adapter`]: each request becomes one call of [`crate::fs::SecretFs`], each answer one reply.
+//! - [`dispatch`]: where a call runs, and what becomes of its answer.
+//! - [`reply`]: answers in the kernel's words.
 //! - [`inflight`]: lets go of callers who are being killed.
 //! - [`pool`]: threads for what may have to wait; the event loops never do.
 //! - [`notify`]: the one thread that tells the kernel what to drop.
 
-pub mod adapter;
+mod adapter;
+mod dispatch;
 pub mod inflight;
 pub mod notify;
 pub mod pool;
+mod reply;
 
 use std::io;
 use std::mem::ManuallyDrop;
@@ -23,7 +27,7 @@ use fuser::{Config, MountOption, Session, SessionACL};
 use crate::clock::Clock;
 use crate::fs::SecretFs;
 
-use adapter::Adapter;
+use dispatch::Adapter;
 use notify::Announcer;
 
 /// Event loops: enough that answers from memory do not queue behind each other on a small machine.

@@ -10,9 +10,9 @@ use super::content::Content;
 use super::draft::{Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::flat::is_file_name;
+use super::handles::{Handle, Rest};
 use super::lookup::parse_existing;
 use super::open::OpenFlags;
-use super::state::{Handle, Rest};
 use super::tree::{Ino, Node};
 use super::{Call, Notice, SecretFs};
 

@@ -16,8 +16,8 @@ use super::attr::{Attr, Entry, Opened, Stat};
 use super::content::Content;
 use super::draft::Target;
 use super::errno::{FsError, FsResult};
+use super::handles::Handle;
 use super::open::OpenFlags;
-use super::state::Handle;
 use super::tree::{Ino, Node};
 use super::{Call, Notice, SecretFs};
 

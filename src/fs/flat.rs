@@ -9,7 +9,7 @@ use crate::store::{ErrorKind, Found, Wait};
 use super::attr::{DirEntry, Kind};
 use super::draft::Place;
 use super::errno::{FsError, FsResult};
-use super::state::Rest;
+use super::handles::Rest;
 use super::tree::{Face, Node};
 use super::{Call, Notice, SecretFs};
 

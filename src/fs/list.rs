@@ -11,8 +11,8 @@ use super::certificate::{CertificateFile, is_certificate};
 use super::control::{CONTROL, ControlFile};
 use super::draft::Place;
 use super::errno::{FsError, FsResult};
+use super::handles::{Handle, Reading, Rest};
 use super::lookup::{CERTIFICATE, CURRENT, Home, META, VALUE, VERSIONS};
-use super::state::{Handle, Reading, Rest};
 use super::tree::{Face, Ino, Node};
 use super::{Call, SecretFs};
 

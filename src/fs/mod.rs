@@ -25,6 +25,7 @@ pub mod tree;
 mod backup;
 mod document;
 mod flat;
+mod handles;
 mod list;
 mod lookup;
 mod open;

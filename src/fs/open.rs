@@ -16,8 +16,9 @@ use super::content::{Content, bound};
 use super::draft::{Growth, Target};
 use super::encoding::Encoding;
 use super::errno::{FsError, FsResult};
+use super::handles::Handle;
 use super::lookup::Home;
-use super::state::{Bounce, Bounced, Handle};
+use super::state::{Bounce, Bounced};
 use super::tree::{Bound, DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 

@@ -11,9 +11,9 @@ use super::attr::{Attr, Entry, Opened, Stat};
 use super::control::ControlFile;
 use super::draft::{Draft, Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
+use super::handles::Handle;
 use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS};
 use super::open::OpenFlags;
-use super::state::Handle;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 

@@ -12,6 +12,7 @@ use crate::secret::{MAX_VALUE, SecretName, Version};
 use crate::store::ErrorKind;
 
 use super::attr::Opened;
+use super::audit::Purpose;
 use super::content::{Content, bound};
 use super::draft::{Growth, Target};
 use super::encoding::Encoding;
@@ -62,6 +63,12 @@ fn look_again() -> FsError {
 impl SecretFs {
     /// Opens a file.
     pub fn open(&self, call: &Call, ino: Ino, flags: OpenFlags) -> FsResult<Opened> {
+        let opened = self.open_node(call, ino, flags);
+        self.audit(call, ino, if flags.changes() { Purpose::Write } else { Purpose::Read }, &opened);
+        opened
+    }
+
+    fn open_node(&self, call: &Call, ino: Ino, flags: OpenFlags) -> FsResult<Opened> {
         if flags.changes() {
             self.check_writable()?;
         }

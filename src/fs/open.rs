@@ -164,7 +164,7 @@ impl SecretFs {
 
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
     fn send_back(&self, call: &Call, (secret, face): (&SecretName, Face), ino: Ino) -> FsResult<Opened> {
-        let found = self.store.find(secret, call.wait)?.properties;
+        let found = self.find(secret, call.wait)?.properties;
         if found.is_managed() {
             return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
         }

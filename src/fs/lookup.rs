@@ -13,6 +13,7 @@ use super::certificate::{CertificateFile, is_certificate};
 use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
 use super::list::{ROOT_NAMES, all_versions};
+use super::save::is_refused;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
@@ -26,6 +27,10 @@ pub const VERSIONS: &str = "versions";
 pub const CERTIFICATE: &str = "certificate";
 /// The link in `versions/`.
 pub const CURRENT: &str = "current";
+
+/// The longest name of a file, in bytes, as statfs tells it and everywhere else; the kernel lets FUSE have 1024. Whatever
+/// names a file looks it up first, so this is asked at look-up alone.
+pub const MAX_FILE_NAME: usize = 255;
 
 /// How often a look-up starts anew because the kernel forgot its inode at that very moment. Once is rare.
 const MAX_FORGOTTEN: usize = 8;
@@ -82,6 +87,9 @@ impl SecretFs {
     }
 
     fn find_entry(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if name.len() > MAX_FILE_NAME {
+            return Err(FsError::plain(libc::ENAMETOOLONG));
+        }
         match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
@@ -296,10 +304,29 @@ impl SecretFs {
     pub fn readlink(&self, call: &Call, ino: Ino) -> FsResult<String> {
         match self.node(ino)? {
             Node::Current(secret) => {
-                let version = self.store.get(&secret, None, call.wait)?.properties.version;
-                Ok(version.ok_or_else(no_entry)?.to_string())
+                let version = match self.store.get(&secret, None, call.wait) {
+                    Ok(kept) => kept.properties.version.ok_or_else(no_entry)?,
+                    Err(error) if is_refused(&error) => self.newest_version(&secret, error, call.wait)?,
+                    Err(error) => return Err(error.into()),
+                };
+                Ok(version.to_string())
             }
             _ => Err(FsError::plain(libc::EINVAL)),
+        }
+    }
+
+    /// Which version is current where the get of it is refused: the one made last, if that was only one. Dates have
+    /// one-second grain, and a wrong answer is worse than none.
+    fn newest_version(&self, secret: &SecretName, refused: StoreError, wait: Wait) -> FsResult<Version> {
+        let mut listed = all_versions(&*self.store, secret, wait)?;
+        if refused.kind == ErrorKind::Disabled {
+            listed.retain(SecretProperties::is_disabled);
+        }
+        let newest = listed.iter().map(|item| item.created_on).max();
+        let mut last = listed.into_iter().filter(|item| Some(item.created_on) == newest);
+        match (last.next().and_then(|item| item.version), last.next()) {
+            (Some(version), None) => Ok(version),
+            _ => Err(refused.into()),
         }
     }
 

@@ -39,6 +39,7 @@ mod status;
 mod write;
 mod xattr;
 
+pub use lookup::MAX_FILE_NAME;
 pub use open::OpenFlags;
 pub use rename::RenameMode;
 pub use status::About;

@@ -192,7 +192,8 @@ impl SecretFs {
     }
 }
 
-fn is_refused(error: &StoreError) -> bool {
+/// Whether a value may not be had, though the secret is there.
+pub(super) fn is_refused(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden)
 }
 

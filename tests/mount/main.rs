@@ -7,6 +7,7 @@
 
 mod calls;
 mod commands;
+mod error_table;
 mod harness;
 mod outages;
 mod readers;

@@ -48,14 +48,51 @@ impl World {
         Some(Self { mount, vault })
     }
 
-    /// Runs a bash script with `$M` (the mount), `$N` (the secret), `$D` (its directory), `$V` (its value) and `$T` (a
-    /// directory elsewhere).
+    /// Runs a bash script on `secrets/`; see [`World::bash_at`].
     pub fn bash(&self, secret: &str, script: &str) -> Ran {
         self.mount.bash(secret, script)
     }
 
+    /// Runs a bash script with `$M` (the mount), `$N` (the secret), `$V` (the file that holds its value), `$D` and `$B` (its
+    /// directory and its name in it) and `$T` (a directory elsewhere).
+    pub fn bash_at(&self, at: At, secret: &str, script: &str) -> Ran {
+        self.mount.bash_at(at, secret, script)
+    }
+
     pub fn path(&self, path: &str) -> PathBuf {
         self.mount.path(path)
+    }
+}
+
+/// The two files of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// `secrets/n/value`
+    Secret,
+    /// `files/n`
+    Flat,
+}
+
+impl At {
+    /// The file's directory, below the mount.
+    pub fn dir(self, secret: &str) -> String {
+        match self {
+            Self::Secret => format!("secrets/{secret}"),
+            Self::Flat => "files".to_owned(),
+        }
+    }
+
+    /// Its name in that.
+    pub fn base(self, secret: &str) -> &str {
+        match self {
+            Self::Secret => "value",
+            Self::Flat => secret,
+        }
+    }
+
+    /// Both.
+    pub fn path(self, secret: &str) -> String {
+        format!("{}/{}", self.dir(secret), self.base(secret))
     }
 }
 
@@ -236,13 +273,18 @@ impl Mount {
 
     /// See [`World::bash`].
     pub fn bash(&self, secret: &str, script: &str) -> Ran {
-        let dir = self.path(&format!("secrets/{secret}"));
+        self.bash_at(At::Secret, secret, script)
+    }
+
+    /// See [`World::bash_at`].
+    pub fn bash_at(&self, at: At, secret: &str, script: &str) -> Ran {
         let mut command = Command::new("bash");
         command.args(["-c", script]).envs([
             ("M", self.dir.path().to_owned()),
             ("N", secret.into()),
-            ("D", dir.clone()),
-            ("V", dir.join("value")),
+            ("D", self.path(&at.dir(secret))),
+            ("B", at.base(secret).into()),
+            ("V", self.path(&at.path(secret))),
             ("T", self.aside.path().join("files")),
             ("HOME", self.aside.path().join("files")),
         ]);

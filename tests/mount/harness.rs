@@ -21,7 +21,7 @@ use akvfs::store::{ErrorKind, StoreError};
 use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 
 /// The longest a program may run.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
+const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 /// The longest a mount takes to appear, and for what must happen at all.
 const SOON: Duration = Duration::from_secs(10);
 /// The longest a daemon takes to end after SIGTERM (DESIGN 5).
@@ -44,8 +44,13 @@ impl World {
 
     /// A mount of this vault.
     pub fn of(vault: Vault, options: &str) -> Option<Self> {
-        let mount = Mount::new(vault.url(), options);
-        Some(Self { mount, vault })
+        Some(Self::lasting(vault, options, MOUNT_LIMIT))
+    }
+
+    /// The same for a test that takes long.
+    pub fn lasting(vault: Vault, options: &str, limit: Duration) -> Self {
+        let mount = Mount::lasting(vault.url(), options, limit);
+        Self { mount, vault }
     }
 
     /// Runs a bash script on `secrets/`; see [`World::bash_at`].
@@ -54,7 +59,7 @@ impl World {
     }
 
     /// Runs a bash script with `$M` (the mount), `$N` (the secret), `$V` (the file that holds its value), `$D` and `$B` (its
-    /// directory and its name in it) and `$T` (a directory elsewhere).
+    /// directory and its name in it), `$T` (a directory elsewhere) and `$TYPE` (which types into a program).
     pub fn bash_at(&self, at: At, secret: &str, script: &str) -> Ran {
         self.mount.bash_at(at, secret, script)
     }
@@ -212,6 +217,10 @@ pub struct Mount {
 
 impl Mount {
     pub fn new(source: &str, options: &str) -> Self {
+        Self::lasting(source, options, MOUNT_LIMIT)
+    }
+
+    fn lasting(source: &str, options: &str, limit: Duration) -> Self {
         let (dir, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::create_dir(aside.path().join("files")).unwrap();
         let log = File::create(aside.path().join("log")).unwrap();
@@ -224,7 +233,7 @@ impl Mount {
         let daemon = command.spawn().unwrap();
         let mut mount = Self { daemon, dir, aside, ended: Arc::default(), watch: None };
         mount.wait_until_mounted();
-        mount.watch = Some(watch(mount.dir.path(), mount.daemon.id()));
+        mount.watch = Some(watch(mount.dir.path(), mount.daemon.id(), limit));
         mount
     }
 
@@ -286,6 +295,7 @@ impl Mount {
             ("B", at.base(secret).into()),
             ("V", self.path(&at.path(secret))),
             ("T", self.aside.path().join("files")),
+            ("TYPE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mount/type.py").into()),
             ("HOME", self.aside.path().join("files")),
         ]);
         command
@@ -321,11 +331,11 @@ impl Drop for Mount {
 }
 
 /// Breaks the mount when its test hangs.
-fn watch(dir: &Path, daemon: u32) -> (mpsc::Sender<()>, JoinHandle<()>) {
+fn watch(dir: &Path, daemon: u32, limit: Duration) -> (mpsc::Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = mpsc::channel::<()>();
     let dir = dir.to_owned();
     let thread = std::thread::spawn(move || {
-        if stopped.recv_timeout(MOUNT_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("a test hangs on {}; its mount is broken now", dir.display());
             break_connection(&dir, daemon);
         }

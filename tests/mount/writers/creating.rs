@@ -21,7 +21,8 @@ const CREATORS: &[Row] = &[
     row("mv", r#"cp "$T/new" "$D/$B.tmp" && mv "$D/$B.tmp" "$V""#, "new\n").creates(),
     row("dd", r#"dd if="$T/new" of="$V" conv=fsync status=none"#, "new\n").creates(),
     row("tar", r#"cp "$T/new" "$T/$B" && tar cf - -C "$T" "$B" | tar xf - -C "$D""#, "new\n").creates(),
-    row("unzip", r#"cp "$T/new" "$T/$B" && cd "$T" && zip -q z.zip "$B" && unzip -qo z.zip -d "$D""#, "new\n").creates(),
+    row("unzip", r#"cp "$T/new" "$T/$B" && cd "$T" && zip -q z.zip "$B" && unzip -qo z.zip -d "$D""#, "new\n")
+        .creates(),
     row("rsync", r#"rsync -a "$T/new" "$V""#, "new\n").creates(),
     row("rsync", r#"rsync --inplace "$T/new" "$V""#, "new\n").creates(),
     row("git", r#"git config -f "$V" a.b new"#, "[a]\n\tb = new\n").creates(),
@@ -30,7 +31,7 @@ const CREATORS: &[Row] = &[
     row("ed", r#"printf 'a\nnew\n.\nw\nq\n' | ed -s "$V""#, "new\n").creates(),
     row("vim", r#"vim -u NONE -N -es -c 'set bsk=' -c 'call setline(1, "new")' -c wq "$V""#, "new\n").creates(),
     row("emacs", r#"emacs -Q --batch "$V" --eval '(progn (insert "new\n") (save-buffer))'"#, "new\n").creates(),
-    row("nano", r#"(sleep 0.5; printf new; sleep 0.3; printf '\x0f'; sleep 0.2; printf '\r'; sleep 0.3; printf '\x18'; sleep 0.3) | TERM=xterm script -qec "nano -I '$V'" /dev/null > /dev/null"#, "new\n").creates(),
+    row("nano", r#"python3 "$TYPE" 'New File' $'new\x0f\r\x18' nano -I "$V""#, "new\n").creates(),
     row("python3", r#"python3 -c 'import os; open(os.environ["V"], "w").write("new\n")'"#, "new\n").creates(),
     row("python3", r#"python3 -c 'import os; open(os.environ["V"], "x").write("new\n")'"#, "new\n").creates(),
     row("node", r#"node -e 'require("fs").writeFileSync(process.env.V, "new\n")'"#, "new\n").creates(),

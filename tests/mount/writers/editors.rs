@@ -17,7 +17,7 @@ macro_rules! vim {
     };
 }
 
-const EDITORS: &[Row] = &[
+pub const EDITORS: &[Row] = &[
     row("ed", r#"printf 's/before/new/\nw\nq\n' | ed -s "$V""#, "new\n"),
     row("ex", r#"printf 's/before/new/\nx\n' | ex -s -u NONE "$V""#, "new\n"),
     vim!("bkc=yes nobk nowb swf"),
@@ -48,7 +48,7 @@ const EDITORS: &[Row] = &[
     row("vim", r#"vim -u NONE -N -es -c 'set bsk= bk bex=.old' -c s/before/new/ -c wq "$V" && ls "$T" | grep -q old"#, "new\n"),
     row("vim", r#"vim -u NONE -N -es -c 'set bsk= bk pm=.orig' -c s/before/new/ -c wq "$V""#, "new\n").leaves(&[".orig"]),
     row("vim", r#"vim -u NONE -N -es -c 'set bsk= udf udir=.' -c s/before/new/ -c wq "$V" && rm "$D/.$B.un~""#, "new\n"),
-    row("vim", r#"(sleep 0.5; printf ':s/before/new/\r:wq\r'; sleep 0.5) | TERM=xterm script -qec "vim '$V'" /dev/null > /dev/null"#, "new\n"),
+    row("vim", r#"python3 "$TYPE" before $':s/before/new/\r:wq\r' vim "$V""#, "new\n"),
     row("view", r#"view -u NONE -N -es -c s/before/new/ -c 'w!' -c q "$V""#, "new\n"),
     row("vim", r#"vim -u NONE -N -es -c s/before/new/ -c w -c s/new/newer/ -c wq "$V""#, "newer\n").versions(2),
     row("vim", r#"vim -u NONE -N -es -c q "$V""#, "before\n").versions(0),
@@ -64,9 +64,9 @@ const EDITORS: &[Row] = &[
     row("emacs", r#"emacs -Q --batch --eval '(setq make-backup-files nil file-precious-flag t)' "$V" --eval '(progn (replace-regexp "before" "new") (save-buffer))'"#, "new\n"),
     row("emacs", r#"emacs -Q --batch --eval '(setq make-backup-files nil)' "$V" --eval '(progn (replace-regexp "before" "new") (auto-save-mode 1) (do-auto-save) (save-buffer))'"#, "new\n"),
     row("emacs", r#"emacs -Q --batch --eval '(append-to-file "more\n" nil (getenv "V"))'"#, "before\nmore\n"),
-    row("nano", r#"(sleep 0.5; printf 'new\r'; sleep 0.3; printf '\x0f'; sleep 0.2; printf '\r'; sleep 0.3; printf '\x18'; sleep 0.3) | TERM=xterm script -qec "nano -I -B '$V'" /dev/null > /dev/null"#, "new\nbefore\n").leaves(&["~"]),
-    row("nano", r#"(sleep 0.5; printf 'new\r'; sleep 0.3; printf '\x0f'; sleep 0.2; printf '\r'; sleep 0.3; printf '\x18'; sleep 0.3) | TERM=xterm script -qec "nano -I '$V'" /dev/null > /dev/null"#, "new\nbefore\n"),
-    row("busybox", r#"(sleep 0.3; printf 'cwnew'; sleep 0.2; printf '\x1b'; sleep 0.3; printf ':wq\r'; sleep 0.3) | TERM=xterm script -qec "busybox vi '$V'" /dev/null > /dev/null"#, "new\n"),
+    row("nano", r#"python3 "$TYPE" before $'new\r\x0f\r\x18' nano -I -B "$V""#, "new\nbefore\n").leaves(&["~"]),
+    row("nano", r#"python3 "$TYPE" before $'new\r\x0f\r\x18' nano -I "$V""#, "new\nbefore\n"),
+    row("busybox", r#"python3 "$TYPE" before $':s/before/new/\r:wq\r' busybox vi "$V""#, "new\n"),
 ];
 
 #[test]

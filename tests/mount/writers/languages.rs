@@ -2,35 +2,7 @@
 
 use super::{Row, check, row};
 
-/// A program of one statement on the path `v`.
-macro_rules! java {
-    ($statement:literal) => {
-        concat!(
-            "mkdir \"$T/java.$N\" && cd \"$T/java.$N\" && echo 'import java.io.*; import java.nio.file.*; import java.util.*; ",
-            "class W { public static void main(String[] a) throws Exception { Path v = Path.of(a[0]); ",
-            $statement,
-            "; } }' > W.java && javac W.java && java -XX:TieredStopAtLevel=1 W \"$V\""
-        )
-    };
-}
-
-/// The same in Go. Its own libraries are compiled once and kept.
-macro_rules! go {
-    ($statements:literal) => {
-        concat!(
-            "mkdir \"$T/go.$N\" && cd \"$T/go.$N\" && export GOCACHE=",
-            env!("CARGO_TARGET_TMPDIR"),
-            "/go GOFLAGS=-mod=mod GO111MODULE=off GOTOOLCHAIN=local && ",
-            "echo 'package main; import (\"os\"; \"path/filepath\"); var _ = filepath.Dir; ",
-            "func check(e error) { if e != nil { println(e.Error()); os.Exit(1) } }; ",
-            "func main() { v := os.Args[1]; ",
-            $statements,
-            " }' > w.go && go build -o w w.go && ./w \"$V\""
-        )
-    };
-}
-
-const LANGUAGES: &[Row] = &[
+pub const LANGUAGES: &[Row] = &[
     row("python3", r#"python3 -c 'import os; f = open(os.environ["V"], "w"); f.write("new\n"); f.close()'"#, "new\n"),
     row("python3", r#"python3 -c 'import os; open(os.environ["V"], "w").write("new\n")'"#, "new\n"),
     row("python3", r#"python3 -c 'import os; open(os.environ["V"], "a").write("more\n")'"#, "before\nmore\n"),

@@ -11,7 +11,7 @@ use super::harness::{At, Ran, World, has};
 /// A program that saves.
 pub struct Row {
     /// What must be installed.
-    pub needs: &'static str,
+    needs: &'static str,
     /// Run by bash; see [`World::bash_at`]. `$T/new` holds `new\n`, `$T/longer` what stood there and `more\n`.
     script: &'static str,
     /// What stood there; `None`: the secret is not there yet.
@@ -57,6 +57,12 @@ impl Row {
         self.refused = Some((code, says));
         self.versions(0)
     }
+}
+
+/// The programs that save.
+pub fn that_save() -> impl Iterator<Item = &'static str> {
+    let tables = [shells::SHELLS, tools::TOOLS, editors::EDITORS, languages::LANGUAGES];
+    tables.into_iter().flatten().filter(|row| row.versions > 0).map(|row| row.needs)
 }
 
 /// Runs a table, in `secrets/` and in `files/`.

@@ -2,7 +2,7 @@
 
 use super::{Row, check, row};
 
-const SHELLS: &[Row] = &[
+pub const SHELLS: &[Row] = &[
     row("bash", r#"echo new > "$V""#, "new\n"),
     row("bash", r#"echo more >> "$V""#, "before\nmore\n"),
     row("bash", r#"printf %s new > "$V""#, "new"),

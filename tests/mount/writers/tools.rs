@@ -2,7 +2,7 @@
 
 use super::{Row, check, row};
 
-const TOOLS: &[Row] = &[
+pub const TOOLS: &[Row] = &[
     row("tee", r#"echo new | tee "$V" > /dev/null"#, "new\n"),
     row("tee", r#"echo more | tee -a "$V" > /dev/null"#, "before\nmore\n"),
     row("cp", r#"cp "$T/new" "$V""#, "new\n"),
@@ -63,10 +63,10 @@ const TOOLS: &[Row] = &[
     row("busybox", r#"diff -u "$V" "$T/new" > "$T/p"; cd "$D" && busybox patch "$B" "$T/p" > /dev/null"#, "new\n"),
     row("mktemp", r#"t=$(mktemp -p "$D") && cp "$T/new" "$t" && mv "$t" "$V""#, "new\n"),
     row("cat", r#"cat "$T/new" 1<> "$V""#, "new\nre\n"),
-    row("flock", r#"flock "$V" cp "$T/new" "$V""#, "new\n"),
-    row("script", r#"script -qec "cp '$T/new' '$V'" /dev/null"#, "new\n"),
-    row("xargs", r#"echo "$V" | xargs cp "$T/new""#, "new\n"),
-    row("find", r#"find "$V" -exec cp "$T/new" {} \;"#, "new\n"),
+    row("cp", r#"flock "$V" cp "$T/new" "$V""#, "new\n"),
+    row("cp", r#"script -qec "cp '$T/new' '$V'" /dev/null"#, "new\n"),
+    row("cp", r#"echo "$V" | xargs cp "$T/new""#, "new\n"),
+    row("cp", r#"find "$V" -exec cp "$T/new" {} \;"#, "new\n"),
 ];
 
 #[test]

@@ -24,7 +24,7 @@ const STOP: &str = "AKVFS_TEST_STOP";
 /// How long each way of saving is watched, in seconds; `AKVFS_READERS` changes it.
 fn watched() -> Duration {
     let seconds = std::env::var("AKVFS_READERS").ok().map(|text| text.parse().expect("AKVFS_READERS=SECONDS"));
-    Duration::from_secs(seconds.unwrap_or(2))
+    Duration::from_secs(seconds.unwrap_or(1))
 }
 
 /// What readers saw.

@@ -17,9 +17,15 @@ pub type Ino = u64;
 /// The number of a writer's own bytes; see `draft`.
 pub type DraftId = u64;
 
-/// Numbers of everything that comes and goes start here, so that they are not mistaken for another
-/// filesystem's when open files are compared by number.
-const FIRST: Ino = 1 << 40;
+/// Where the numbers of everything that comes and goes start: apart from those of other filesystems and of other
+/// mounts, because open files are compared by number alone (`processes`). A mount is a process, and has 2³⁰ numbers
+/// before it comes to the next one's. All are below 2⁵³, since some programs keep them in a double (JavaScript).
+fn first() -> Ino {
+    const ABOVE_OTHERS: Ino = 1 << 52;
+    /// The kernel's highest process number (`PID_MAX_LIMIT` in `include/linux/threads.h`).
+    const PROCESSES: Ino = 1 << 22;
+    ABOVE_OTHERS + (Ino::from(std::process::id()) % PROCESSES << 30)
+}
 
 /// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -116,7 +122,7 @@ impl Default for Tree {
             by_node: HashMap::new(),
             by_version: HashMap::new(),
             unbound: HashMap::new(),
-            next: FIRST,
+            next: first(),
         };
         let fixed = [
             (ROOT, Node::Root),

@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+mod compiled;
+
 mod calls;
 mod commands;
 mod error_table;

@@ -19,7 +19,7 @@ use super::errno::{FsError, FsResult};
 use super::handles::Handle;
 use super::open::OpenFlags;
 use super::tree::{Ino, Node};
-use super::{Call, Notice, SecretFs};
+use super::{Call, SecretFs};
 
 /// The directory's name.
 pub(super) const CONTROL: &str = ".akvfs";
@@ -117,8 +117,8 @@ impl SecretFs {
         names.iter().for_each(|name| self.drop_children(name));
         self.store.expire(name);
         let asked = match name {
-            Some(name) => self.store.find(name, wait).map(drop).map_err(FsError::from),
-            None => self.listed(wait).map(drop),
+            Some(name) => self.store.find(name, wait.anew()).map(drop).map_err(FsError::from),
+            None => self.listed(wait.anew()).map(drop),
         };
         names.iter().for_each(|name| self.drop_children(name));
         match asked {
@@ -137,11 +137,6 @@ impl SecretFs {
         if self.store.find(secret, wait).is_err_and(|error| error.kind == ErrorKind::NotFound) {
             self.drop_directory(secret);
         }
-    }
-
-    fn drop_directory(&self, secret: &SecretName) {
-        let secrets = self.state().tree.intern(&Node::Secrets);
-        self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
     }
 }
 

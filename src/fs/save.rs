@@ -90,8 +90,7 @@ impl SecretFs {
     /// What the vault holds before a save. Asked anew: neither "these bytes are there already" nor the tags to carry over
     /// may come from what another party has replaced meanwhile.
     fn before_saving(&self, secret: &SecretName, wait: Wait) -> FsResult<Before> {
-        self.store.expire(Some(secret));
-        match self.store.get(secret, None, wait) {
+        match self.store.get(secret, None, wait.anew()) {
             Ok(kept) => Ok(Before::Same(Box::new(kept))),
             Err(error) => match error.kind {
                 ErrorKind::NotFound => Ok(self.new_secret(secret)),
@@ -154,8 +153,7 @@ impl SecretFs {
             }
             return Ok(());
         }
-        self.store.expire(Some(secret));
-        let before = self.properties(secret, version, wait)?;
+        let before = self.properties(secret, version, wait.anew())?;
         let changes = super::document::parse(bytes, Some(&before))?;
         self.change(secret, version, &changes, wait)
     }

@@ -219,7 +219,10 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let act = |fs: &SecretFs| fs.read(handle.0, offset, size as usize);
+        let act = |fs: &SecretFs| {
+            fs.refuse_revoked(ino.0)?;
+            fs.read(handle.0, offset, size as usize)
+        };
         send_data(reply, self.at_once(&Asked::of("read", ino.0), act));
     }
 

@@ -1,10 +1,12 @@
 //! The commands, one file each. Here: which one is meant, what it prints when it fails, and its exit code.
 
+mod doctor;
 mod helper;
 mod log;
 mod manual;
 mod mount;
 mod pages;
+mod progress;
 mod serve;
 mod unmount;
 
@@ -39,6 +41,8 @@ enum Command {
     /// Unmount
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArgs),
+    /// Say what works and what does not, with the remedy, before anything is mounted
+    Doctor(doctor::DoctorArgs),
     /// Run a local vault that speaks Key Vault's secrets API, for development and tests
     Serve(serve::ServeArgs),
     /// Print a shell's completions
@@ -79,6 +83,7 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Self::Mount(args) => mount::run(args),
+            Self::Doctor(args) => doctor::run(&args),
             Self::Unmount(args) => unmount::run(&args),
             Self::Completions(args) => pages::completions(&args),
             Self::Man(args) => pages::man(&args),
@@ -120,7 +125,7 @@ fn not_parsed(words: &[OsString], error: &clap::Error) -> Result<(), Failure> {
 /// What clap found wrong, in one line. An unknown flag of a mount gets the answer that it would get as a word of
 /// `-o`, without its value, which may be a secret.
 fn usage_line(words: &[OsString], error: &clap::Error) -> String {
-    let of_mount = words.get(1).is_some_and(|command| command == "mount");
+    let of_mount = words.get(1).is_some_and(|command| command == "mount" || command == "doctor");
     match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) if of_mount && flag.starts_with("--") => {
             options::refusal(flag.trim_start_matches('-')).to_string()

@@ -71,10 +71,15 @@ pub enum MountError {
 }
 
 fn remedy(kind: ErrorKind) -> String {
-    match crate::fs::errno::remedy(kind) {
+    match remedy_for(kind) {
         "" => String::new(),
         remedy => format!("; {remedy}"),
     }
+}
+
+/// What to do about a failure; empty where nothing general can be said.
+pub fn remedy_for(kind: ErrorKind) -> &'static str {
+    crate::fs::errno::remedy(kind)
 }
 
 /// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
@@ -116,7 +121,11 @@ fn device(place: &Place) -> Result<Device<'_>, MountError> {
     }
 }
 
-fn connect(
+/// A client that signs in as `options` say, and the embedded vault that it is for, which ends when dropped.
+///
+/// # Errors
+/// If the vault does not start, or the options do not fit. The vault is not asked.
+pub fn connect(
     vault: &Vault,
     options: &MountOptions,
     clock: &Arc<dyn Clock>,

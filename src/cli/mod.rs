@@ -2,12 +2,16 @@
 
 mod doctor;
 mod helper;
+mod list;
 mod log;
 mod manual;
 mod mount;
+mod mounted;
 mod pages;
 mod progress;
+mod refresh;
 mod serve;
+mod status;
 mod unmount;
 
 use std::ffi::{OsStr, OsString};
@@ -41,6 +45,12 @@ enum Command {
     /// Unmount
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArgs),
+    /// Say how a mount is
+    Status(status::StatusArgs),
+    /// Ask the vault anew, for secrets that others have changed
+    Refresh(refresh::RefreshArgs),
+    /// List the mounts of this machine
+    List(list::ListArgs),
     /// Say what works and what does not, with the remedy, before anything is mounted
     Doctor(doctor::DoctorArgs),
     /// Run a local vault that speaks Key Vault's secrets API, for development and tests
@@ -83,6 +93,9 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Self::Mount(args) => mount::run(args),
+            Self::Status(args) => status::run(&args),
+            Self::Refresh(args) => refresh::run(&args),
+            Self::List(args) => list::run(&args),
             Self::Doctor(args) => doctor::run(&args),
             Self::Unmount(args) => unmount::run(&args),
             Self::Completions(args) => pages::completions(&args),

@@ -355,7 +355,10 @@ fn refresh_in_background(fs: Arc<SecretFs>, clock: Arc<dyn Clock>) {
             let wait = Wait::at_most(&*clock, fs.options().write_timeout);
             if let Err(error) = fs.refresh(None, wait) {
                 tracing::warn!("looking again has failed: {error}");
+                fs.metrics().refreshes_failed.add();
             }
+            fs.announced(wait);
+            fs.metrics().refreshes.add();
         });
     };
     if let Err(error) = thread::Builder::new().name("akvfs-refresh".into()).spawn(look) {

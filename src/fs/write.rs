@@ -243,11 +243,10 @@ impl SecretFs {
     /// truncate(2): there is no descriptor to close, so it saves at once.
     fn truncate_value(&self, call: &Call, secret: &SecretName, face: Face, size: u64) -> FsResult<()> {
         let id = self.state().new_draft(Target::Value(secret.clone(), face), None);
-        let saved = self.bytes_to_change(call, secret, face).and_then(|(value, limit)| {
+        let saved = self.bytes_to_change(call, secret, face).and_then(|value| {
             let now = self.seconds();
             self.with_draft(id, |draft| {
                 draft.load(value.bytes());
-                draft.limit = limit;
                 draft.truncate(size, now)
             })?;
             self.save(id, call.wait)

@@ -14,5 +14,6 @@ mod reading;
 mod readme;
 mod refusals;
 mod removing;
+mod roles;
 mod saving;
 mod writers;

@@ -367,7 +367,7 @@ impl SecretStore for CachedStore {
             // Without the right to list, the secret itself may still be asked for.
             Err(error) if error.kind == ErrorKind::Forbidden => match wait {
                 Wait::No => Err(StoreError::not_in_memory(Operation::GetDeleted)),
-                Wait::Until(_) => self.below.get_deleted(name, wait),
+                Wait::Until(_) | Wait::Anew(_) => self.below.get_deleted(name, wait),
             },
             answer => answer,
         }

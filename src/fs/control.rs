@@ -16,7 +16,7 @@ use super::attr::{Attr, Entry, Opened, Stat};
 use super::content::Content;
 use super::draft::Target;
 use super::errno::{FsError, FsResult};
-use super::handles::Handle;
+
 use super::open::OpenFlags;
 use super::tree::{Ino, Node};
 use super::{Call, SecretFs};
@@ -87,7 +87,7 @@ impl SecretFs {
     pub(super) fn open_control(&self, call: &Call, ino: Ino, file: ControlFile, flags: OpenFlags) -> FsResult<Opened> {
         if !flags.changes() {
             let document = self.state().documents.get(&file).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
-            return Ok(self.opened(Handle::Content(document), true));
+            return Ok(self.opened(document));
         }
         if file != ControlFile::Refresh {
             return Err(FsError::refused(libc::EPERM, "of the files in .akvfs only refresh can be written"));
@@ -129,6 +129,11 @@ impl SecretFs {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Waits until the kernel has heard all that it was told.
+    pub fn announced(&self, wait: Wait) {
+        self.kernel.settle(wait.remaining(&*self.clock));
     }
 
     /// Only the directory of a secret that is gone is dropped: a process that stands in one that was dropped has no

@@ -86,7 +86,7 @@ impl SecretFs {
             Node::Backup(secret) => self.open_backup(call, &secret, flags),
             Node::Meta(secret, version) => {
                 let (document, _) = self.document(call, &secret, version.as_ref())?;
-                Ok(self.opened(Handle::Content(Content::made(Zeroizing::new(document.into_bytes()))), true))
+                Ok(self.opened(Content::made(Zeroizing::new(document.into_bytes()))))
             }
             Node::Draft(id) => self.open_draft(call, id, flags),
             Node::ControlFile(file) => self.open_control(call, ino, file, flags),
@@ -102,12 +102,16 @@ impl SecretFs {
         }
     }
 
-    pub(super) fn opened(&self, handle: Handle, direct: bool) -> Opened {
-        // Only values go through the kernel's cache.
-        if !direct {
-            self.metrics.opens.add();
-        }
-        Opened { handle: self.state().open(handle), direct }
+    /// Past the kernel's cache.
+    pub(super) fn opened(&self, content: Content) -> Opened {
+        Opened { handle: self.state().open(Handle::Content(content)), direct: true }
+    }
+
+    /// Only values go through the kernel's cache.
+    fn opened_value(&self, secret: &SecretName, content: Content) -> Opened {
+        self.metrics.opens.add();
+        self.metrics.reads.add(secret);
+        Opened { handle: self.state().open(Handle::Content(content)), direct: false }
     }
 
     fn open_value(&self, call: &Call, ino: Ino, secret: &SecretName, face: Face) -> FsResult<Opened> {
@@ -128,7 +132,7 @@ impl SecretFs {
             }
             _ => {
                 self.state().has_arrived(call.thread);
-                Ok(self.opened(Handle::Content(content), false))
+                Ok(self.opened_value(secret, content))
             }
         }
     }
@@ -147,7 +151,7 @@ impl SecretFs {
         if content.bytes().len() as u64 != found.size {
             return Err(look_again());
         }
-        Ok(self.opened(Handle::Content(content), false))
+        Ok(self.opened_value(secret, content))
     }
 
     fn open_version(&self, call: &Call, secret: &SecretName, version: &Version, flags: OpenFlags) -> FsResult<Opened> {
@@ -158,7 +162,7 @@ impl SecretFs {
             return Err(FsError::refused(libc::EACCES, "this version is disabled"));
         }
         let kept = self.store.get(secret, Some(version), call.wait)?;
-        Ok(self.opened(Handle::Content(Content::Value(kept.value)), false))
+        Ok(self.opened_value(secret, Content::Value(kept.value)))
     }
 
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.

@@ -58,7 +58,6 @@ impl Reference {
         let is_scratch = matches!(self.drafts[&id].target, Target::Scratch(_));
         match how {
             How::Read if is_scratch => {
-                self.drafts.get_mut(&id)?.writers.insert(p);
                 self.open_file(p, File::Draft { id, append: false, writes: false });
             }
             How::Write { truncate, append } => {
@@ -241,9 +240,10 @@ impl Reference {
         let place = self.fds.iter().position(|other| *other == fd).expect("an open descriptor");
         self.fds.remove(place);
         let last = !self.fds.iter().any(|other| other.file == fd.file);
-        let File::Draft { id, .. } = self.files[&fd.file] else {
+        let File::Draft { id, writes: true, .. } = self.files[&fd.file] else {
             if last {
                 self.files.remove(&fd.file);
+                self.drop_unused();
             }
             return Ok(());
         };

@@ -133,7 +133,7 @@ impl SecretFs {
     fn lookup_deleted(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
         self.send_removals(call.wait)?;
-        let secret = self.deleted_secret(&name, call.wait)?;
+        let secret = self.listed_deleted(&name, call.wait)?;
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
@@ -341,8 +341,8 @@ impl SecretFs {
     pub(super) fn home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
         match self.live_home(call, secret) {
             Err(error) if error.is_not_found() => {
-                match self.store.get_deleted(secret, call.wait) {
-                    // The service does not show a disabled one, but says by this that it is there.
+                // The service may not show a disabled one that it does not list, but says by this that it is there.
+                match self.listed_deleted(secret, call.wait) {
                     Ok(_) => Ok(Home::Deleted),
                     Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
                     Err(error) => Err(error.into()),

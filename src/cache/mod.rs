@@ -311,7 +311,10 @@ impl SecretStore for CachedStore {
         });
         match answer {
             // Without the right to list, the secret itself may still be asked for.
-            Err(error) if error.kind == ErrorKind::Forbidden && wait != Wait::No => self.below.get_deleted(name, wait),
+            Err(error) if error.kind == ErrorKind::Forbidden => match wait {
+                Wait::No => Err(StoreError::not_in_memory(Operation::GetDeleted)),
+                Wait::Until(_) => self.below.get_deleted(name, wait),
+            },
             Ok(listed) if listed.properties.version.is_none() && wait != Wait::No => self.complete(listed, wait),
             answer => answer,
         }

@@ -46,7 +46,11 @@ impl SecretFs {
         }
         while reading.entries.len() <= known && reading.rest != Rest::Nothing {
             let (more, rest) = self.entries(call, reading.ino, &reading.rest)?;
-            Arc::make_mut(&mut reading.entries).extend(more);
+            let entries = Arc::make_mut(&mut reading.entries);
+            if entries.is_empty() {
+                entries.extend(self.dots(reading.ino)?);
+            }
+            entries.extend(more);
             reading.rest = rest;
         }
         let entries = reading.entries.clone();
@@ -59,6 +63,17 @@ impl SecretFs {
             Some(Handle::Directory(reading)) => Ok(reading.clone()),
             _ => Err(FsError::plain(libc::EBADF)),
         }
+    }
+
+    /// The directory itself and the one above it: the kernel adds neither.
+    fn dots(&self, ino: Ino) -> FsResult<[DirEntry; 2]> {
+        let node = self.node(ino)?;
+        let above = self.state().above(&node);
+        Ok([(ino, "."), (above, "..")].map(|(ino, name)| DirEntry {
+            ino,
+            kind: Kind::Directory,
+            name: name.to_owned(),
+        }))
     }
 
     fn entries(&self, call: &Call, ino: Ino, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {

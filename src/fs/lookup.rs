@@ -281,7 +281,11 @@ impl SecretFs {
         match &node {
             _ if is_ghost => {}
             Node::OldVersion(_, version) | Node::Meta(_, Some(version)) => {
-                self.version_properties(secret, version, call.wait)?;
+                match self.version_properties(secret, version, call.wait) {
+                    // By this the vault says that it is there.
+                    Err(FsError::Store(error)) if error.kind == ErrorKind::Disabled => {}
+                    answer => drop(answer?),
+                }
             }
             _ => return self.entry_of(call, &node),
         }
@@ -326,15 +330,20 @@ impl SecretFs {
         }
     }
 
-    /// What the vault lists of one version.
+    /// What the vault lists of one version. Who may not list can still get it, if he knows its name.
     pub(super) fn version_properties(
         &self,
         secret: &SecretName,
         version: &Version,
         wait: Wait,
     ) -> FsResult<SecretProperties> {
-        let listed = all_versions(&*self.store, secret, wait)?;
-        listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry)
+        match all_versions(&*self.store, secret, wait) {
+            Ok(listed) => listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry),
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                Ok(self.store.get(secret, Some(version), wait)?.properties)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a secret's directory is now.
@@ -352,13 +361,25 @@ impl SecretFs {
         }
     }
 
+    /// What is known of a secret. Who may neither get nor list cannot be told whether it is there; he is not told that it
+    /// is not, since he may be the one who sets it.
+    pub(super) fn find(&self, secret: &SecretName, wait: Wait) -> Result<Found, StoreError> {
+        match self.store.find(secret, wait) {
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                let properties = SecretProperties::bare("", secret);
+                Ok(Found { properties, current: None, valid_for: Duration::ZERO })
+            }
+            answer => answer,
+        }
+    }
+
     /// As [`home`](Self::home), without a look at the deleted ones.
     fn live_home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
         let (is_newborn, has_ghosts) = {
             let state = self.state();
             (state.newborn.contains_key(secret), state.ghosts.contains_key(secret))
         };
-        match self.store.find(secret, call.wait) {
+        match self.find(secret, call.wait) {
             Ok(found) => {
                 if is_newborn {
                     // Somebody else saved it first.

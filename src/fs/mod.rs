@@ -12,6 +12,7 @@
 //! it each draft has one that is held during its save; the state may be locked under it, never the other way round.
 
 pub mod attr;
+pub mod audit;
 pub mod certificate;
 pub mod content;
 pub mod control;
@@ -53,6 +54,7 @@ use crate::metrics::Metrics;
 use crate::secret::{KeyVaultSecret, SecretName};
 use crate::store::{Operation, SecretStore, StoreError, Wait};
 
+use audit::Audit;
 use content::Content;
 use draft::Draft;
 use errno::{FsError, FsResult};
@@ -155,6 +157,7 @@ pub struct SecretFs {
     kernel: Arc<dyn Kernel>,
     options: FsOptions,
     metrics: Arc<Metrics>,
+    audit: Option<Arc<dyn Audit>>,
     mounted: i64,
     state: Mutex<State>,
 }
@@ -170,12 +173,17 @@ impl SecretFs {
     ) -> Self {
         let mounted = unix_seconds(&*clock);
         let metrics = Arc::default();
-        Self { store, clock, processes, kernel, options, metrics, mounted, state: Mutex::default() }
+        Self { store, clock, processes, kernel, options, metrics, audit: None, mounted, state: Mutex::default() }
     }
 
     /// The same, that counts in `metrics`.
     pub fn counting(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same, that tells `audit` of every open of a value.
+    pub fn audited(self, audit: Option<Arc<dyn Audit>>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Where it counts.

@@ -222,13 +222,12 @@ fn encode(face: Face, bytes: &[u8], attributes: &mut SecretAttributes) -> FsResu
         }
         return Ok(SecretValue::new(as_text(bytes)?.to_owned()));
     }
-    let content_type = attributes.content_type.as_deref();
-    let before = Encoding::told(attributes.tags.as_ref(), content_type);
-    let (after, mut text) = encoding::encode_keeping(before, bytes);
+    let before = Encoding::told(attributes.tags.as_ref(), attributes.content_type.as_deref());
+    let (after, mut text) = encoding::encode(before, bytes);
     if text.len() > MAX_VALUE {
         return Err(FsError::refused(libc::EFBIG, "made text of, these bytes are more than the 25600 of a value"));
     }
-    attributes.tags = encoding::retag(attributes.tags.take(), content_type, after);
+    attributes.tags = encoding::retag(attributes.tags.take(), after, &text);
     Ok(SecretValue::new(std::mem::take(&mut *text)))
 }
 

@@ -74,6 +74,8 @@ impl SecretFs {
             },
             "files": {
                 "opens": metrics.opens.get(),
+                "audited": metrics.audited.get(),
+                "audit_lost": metrics.audit_lost.get(),
                 "saves": metrics.saves.get(),
                 "versions": metrics.versions.get(),
                 "kernel_requests": metrics.requests.get(),

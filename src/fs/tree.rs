@@ -299,7 +299,7 @@ mod tests {
 
     fn bound(digit: char) -> Bound {
         let version = Version::parse(&digit.to_string().repeat(32)).expect("legal");
-        Bound { version, encoding: Encoding::Utf8, size: 3, updated_on: None }
+        Bound { version, encoding: Encoding::Text, size: 3, updated_on: None }
     }
 
     #[test]

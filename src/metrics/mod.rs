@@ -234,6 +234,10 @@ pub struct Metrics {
     pub listing: Last,
     /// Values that were opened for reading.
     pub opens: Counter,
+    /// Opens of values that were told to the audit.
+    pub audited: Counter,
+    /// Those of them whose line was lost.
+    pub audit_lost: Counter,
     /// Values that programs wrote.
     pub saves: Counter,
     /// Versions that these made: fewer, where a save changed nothing.
@@ -252,6 +256,8 @@ impl Metrics {
         self.write_vault(page);
         self.write_cache(page);
         page.number("akvfs_value_opens_total", "counter", "Values opened for reading.", self.opens.get());
+        page.number("akvfs_audited_total", "counter", "Opens of values told to the audit.", self.audited.get());
+        page.number("akvfs_audit_lost_total", "counter", "Lines of the audit that were lost.", self.audit_lost.get());
         page.number("akvfs_saves_total", "counter", "Values that programs wrote.", self.saves.get());
         page.number("akvfs_versions_made_total", "counter", "Versions that saves made.", self.versions.get());
         page.family("akvfs_errors_total", "counter", "File operations that failed, by errno; routine ones left out.");

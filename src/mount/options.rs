@@ -19,6 +19,7 @@ use std::time::Duration;
 pub use entry::{Entry, Kind};
 pub use words::{OptionError, refusal};
 
+use super::audit::Target;
 use super::daemon::MOUNT_TIMEOUT;
 use crate::secret::SecretName;
 
@@ -114,6 +115,10 @@ pub struct MountOptions {
     pub file_mode: Option<u16>,
     /// Permissions of directories.
     pub dir_mode: Option<u16>,
+    /// Every open of a value is told.
+    pub audit: bool,
+    /// Where, if not where the log goes.
+    pub audit_file: Option<PathBuf>,
     /// Users other than the one who mounts are let in, as far as owner and permissions allow.
     pub allow_other: bool,
     /// Permissions hold. Always so; the word counts where somebody else has mounted (`/dev/fd/N`).
@@ -150,6 +155,8 @@ impl Default for MountOptions {
             umask: None,
             file_mode: None,
             dir_mode: None,
+            audit: false,
+            audit_file: None,
             allow_other: false,
             default_permissions: false,
         }
@@ -165,6 +172,11 @@ impl MountOptions {
     /// The permissions that directories show, likewise.
     pub fn mode_of_directories(&self) -> u16 {
         self.dir_mode.unwrap_or_else(|| self.unless_read_only(self.umask.map_or(0o700, |umask| 0o777 & !umask)))
+    }
+
+    /// Whether opens of values are told of, so that the kernel must not answer them by itself.
+    pub fn is_audited(&self) -> bool {
+        self.audit || self.audit_file.is_some()
     }
 
     fn unless_read_only(&self, mode: u16) -> u16 {
@@ -223,11 +235,23 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "dir_mode", kind: Kind::Mode(|all| &mut all.mount.dir_mode), help: "Permissions of directories; 0700 unless given, 0500 under ro" },
     Entry { name: "allow_other", kind: Kind::Flag(|all| &mut all.mount.allow_other), help: "Let other users in, as far as owner, group and permissions allow" },
     Entry { name: "default_permissions", kind: Kind::Flag(|all| &mut all.mount.default_permissions), help: "The kernel checks owner, group and permissions; always so" },
+    Entry { name: "audit", kind: Kind::Flag(|all| &mut all.mount.audit), help: "Tell of every open of a value: when, who, which program, which version" },
+    Entry { name: "audit_file", kind: Kind::Path(|all| &mut all.mount.audit_file), help: "The file for that, instead of syslog" },
     Entry { name: "config", kind: Kind::Path(|all| &mut all.config), help: "A TOML file with options; the environment and the command line win over it" },
     Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error, not to syslog" },
 ];
 
 impl Settings {
+    /// Where the audit goes, if there is one.
+    pub fn audit_target(&self) -> Option<Target> {
+        match &self.mount.audit_file {
+            Some(file) => Some(Target::File(file.clone())),
+            None if !self.mount.audit => None,
+            None if self.foreground => Some(Target::Stderr),
+            None => Some(Target::Syslog),
+        }
+    }
+
     /// What differs from the defaults, as a `-o` list.
     pub fn in_short(&self) -> String {
         let mut all = self.clone();

@@ -10,6 +10,7 @@ use zeroize::Zeroizing;
 
 use crate::cache::{CacheOptions, CachedStore};
 use crate::clock::{Clock, SystemClock};
+use crate::fs::audit::Audit;
 use crate::fs::processes::ProcFs;
 use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
@@ -21,6 +22,7 @@ use crate::vault::{
     AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
 };
 
+use super::audit::AuditLog;
 use super::options::{Auth, MountOptions, Settings};
 use super::point::Place;
 use super::source::{Source, Vault};
@@ -41,6 +43,7 @@ pub struct Session {
     place: Place,
     /// For the service manager.
     status: String,
+    audit: Option<Arc<AuditLog>>,
     /// Ends the thread that sends delayed removals.
     ending: Arc<AtomicBool>,
     /// The embedded vault. It ends last.
@@ -88,7 +91,9 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));
     let announcer = Arc::new(Announcer::default());
     let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
-    let fs = Arc::new(fs.counting(metrics));
+    let audit = start_audit(settings, &metrics)?;
+    let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
+    let fs = Arc::new(fs.counting(metrics).audited(told));
     let limits = Limits { read: options.timeout, change: options.write_timeout };
     let shown = Shown { source: &source.text, to_others: options.allow_other };
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
@@ -97,7 +102,7 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(|error| MountError::Kernel(error.to_string()))?;
     tracing::info!("akvfs {} has mounted {source} at {place}", env!("CARGO_PKG_VERSION"));
     let status = format!("{source} is mounted");
-    Ok(Session { fs, serving, clock, place: place.clone(), status, ending, _server: server })
+    Ok(Session { fs, serving, clock, place: place.clone(), status, audit, ending, _server: server })
 }
 
 fn device(place: &Place) -> Result<Device<'_>, MountError> {
@@ -147,6 +152,20 @@ fn connect(
             let tokens = azure_tokens(how, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
+    }
+}
+
+fn start_audit(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Option<Arc<AuditLog>>, MountError> {
+    let Some(target) = settings.audit_target() else { return Ok(None) };
+    let metrics = metrics.clone();
+    let started = AuditLog::start(&target, Box::new(move || metrics.audit_lost.add()));
+    let cannot = |error| MountError::Kernel(format!("the audit cannot be written to {target}: {error}"));
+    started.map(|log| Some(Arc::new(log))).map_err(cannot)
+}
+
+impl Audit for AuditLog {
+    fn say(&self, line: String) {
+        AuditLog::say(self, line);
     }
 }
 
@@ -262,12 +281,12 @@ fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBoo
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        let Self { fs, serving, clock, place, status, ending, _server } = self;
+        let Self { fs, serving, clock, place, status, audit, ending, _server } = self;
         let loops = join_in_background(serving, stop.clone())?;
         let watchdog = Watchdog::start(answers(&place), clock.clone());
         let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
         supervisor::ready(&status);
-        let reason = carry(&fs, &clock, stop);
+        let reason = carry(&fs, audit.as_deref(), &clock, stop);
         tracing::info!("the mount ends: {reason}");
         supervisor::stopping();
         drop(watchdog);
@@ -305,10 +324,15 @@ fn join_in_background(serving: Serving, stop: Stop) -> Result<JoinHandle<io::Res
 }
 
 /// Does what is asked for, until it is the end.
-fn carry(fs: &Arc<SecretFs>, clock: &Arc<dyn Clock>, stop: &Stop) -> Reason {
+fn carry(fs: &Arc<SecretFs>, audit: Option<&AuditLog>, clock: &Arc<dyn Clock>, stop: &Stop) -> Reason {
     loop {
         match stop.next() {
-            Event::Refresh => refresh_in_background(fs.clone(), clock.clone()),
+            Event::Refresh => {
+                if let Some(audit) = audit {
+                    audit.reopen();
+                }
+                refresh_in_background(fs.clone(), clock.clone());
+            }
             Event::End(reason) => return reason,
         }
     }

@@ -15,5 +15,6 @@ mod reading;
 mod readme;
 mod refusals;
 mod removing;
+mod roles;
 mod saving;
 mod writers;

@@ -133,7 +133,7 @@ impl SecretFs {
     fn lookup_deleted(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
         self.send_removals(call.wait)?;
-        let secret = self.deleted_secret(&name, call.wait)?;
+        let secret = self.listed_deleted(&name, call.wait)?;
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
@@ -376,9 +376,9 @@ impl SecretFs {
 
     /// Whether a secret that is not there is a deleted one.
     pub(super) fn deleted_home(&self, secret: &SecretName, wait: Wait) -> FsResult<Home> {
-        match self.store.get_deleted(secret, wait) {
+        match self.listed_deleted(secret, wait) {
             Ok(_) => Ok(Home::Deleted),
-            // The service does not show a disabled one, but says by this that it is there.
+            // The service may not show a disabled one that it does not list, but says by this that it is there.
             Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
             Err(error) => Err(error.into()),
         }

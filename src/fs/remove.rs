@@ -251,7 +251,7 @@ impl SecretFs {
 
     fn purge(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
         self.check_may_purge()?;
-        let deleted = self.deleted_secret(secret, call.wait)?;
+        let deleted = self.listed_deleted(secret, call.wait)?;
         let age = deleted.deleted_date.map_or(0, |date| self.seconds().saturating_sub(date.0));
         if age < i64::try_from(self.options.purge_after.as_secs()).unwrap_or(i64::MAX) {
             return Err(FsError::refused(

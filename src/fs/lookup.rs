@@ -311,9 +311,7 @@ impl SecretFs {
         wait: Wait,
     ) -> FsResult<SecretProperties> {
         match all_versions(&*self.store, secret, wait) {
-            Ok(listed) => {
-                listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry)
-            }
+            Ok(listed) => listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry),
             Err(error) if error.kind == ErrorKind::Forbidden => {
                 Ok(self.store.get(secret, Some(version), wait)?.properties)
             }

@@ -12,6 +12,7 @@ mod calls;
 mod commands;
 mod harness;
 mod outages;
+mod programs;
 mod readers;
 mod reading;
 mod readme;

@@ -20,11 +20,15 @@ use record::{Verdict, is_a_size, judge};
 
 const VALUE: &str = "AKVFS_TEST_READ";
 const STOP: &str = "AKVFS_TEST_STOP";
+/// No limits but ours; a removal waits long, since what programs do between removing a file and making it anew takes its
+/// time on a busy machine.
+const OPTIONS: &str = "max_writes=100000/s,max_requests=100000/s,delete_delay=1m";
 
-/// How long each way of saving is watched, in seconds; `AKVFS_READERS` changes it.
+/// How long each way of saving is watched; `AKVFS_READERS=60s` changes it.
 fn watched() -> Duration {
-    let seconds = std::env::var("AKVFS_READERS").ok().map(|text| text.parse().expect("AKVFS_READERS=SECONDS"));
-    Duration::from_secs(seconds.unwrap_or(1))
+    let seconds = |text: String| text.strip_suffix('s')?.parse().ok();
+    let given = std::env::var("AKVFS_READERS").ok().map(|text| seconds(text).expect("AKVFS_READERS=60s"));
+    Duration::from_secs(given.unwrap_or(1))
 }
 
 /// What readers saw.

@@ -24,11 +24,15 @@ const STOP: &str = "AKVFS_TEST_STOP";
 /// time on a busy machine.
 const OPTIONS: &str = "max_writes=100000/s,max_requests=100000/s,delete_delay=1m";
 
-/// How long each way of saving is watched; `AKVFS_READERS=60s` changes it.
-fn watched() -> Duration {
+/// How long each way of saving is to be watched: `AKVFS_READERS=60s`.
+fn asked_for() -> Option<Duration> {
     let seconds = |text: String| text.strip_suffix('s')?.parse().ok();
-    let given = std::env::var("AKVFS_READERS").ok().map(|text| seconds(text).expect("AKVFS_READERS=60s"));
-    Duration::from_secs(given.unwrap_or(1))
+    let given = std::env::var("AKVFS_READERS").ok()?;
+    Some(Duration::from_secs(seconds(given).expect("AKVFS_READERS=60s")))
+}
+
+fn watched() -> Duration {
+    asked_for().unwrap_or(Duration::from_secs(1))
 }
 
 /// What readers saw.

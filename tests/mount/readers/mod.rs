@@ -24,6 +24,9 @@ const STOP: &str = "AKVFS_TEST_STOP";
 /// time on a busy machine.
 const OPTIONS: &str = "max_writes=100000/s,max_requests=100000/s,delete_delay=1m";
 
+/// The longest that a mount stands beyond the time that is watched.
+const REST: Duration = Duration::from_secs(120);
+
 /// How long each way of saving is to be watched: `AKVFS_READERS=60s`.
 fn asked_for() -> Option<Duration> {
     let seconds = |text: String| text.strip_suffix('s')?.parse().ok();

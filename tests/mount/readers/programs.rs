@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::sync::Mutex;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use akvfs::local::ServeOptions;
 
@@ -10,14 +10,12 @@ use super::super::harness::{At, Vault, World, has};
 use super::super::writers;
 use super::record::{GIT, record, record_of};
 use super::ways::{Kind, WAYS, Way};
-use super::{OPTIONS, Readers, Seen, asked_for, head, watched};
+use super::{OPTIONS, REST, Readers, Seen, asked_for, head, watched};
 
 /// How many ways are watched at a time.
 const AT_ONCE: usize = 16;
 /// The largest value that another record is appended to, in bytes.
 const FULL: usize = 12_000;
-/// The longest that one mount stands beyond the time that is watched.
-const REST: Duration = Duration::from_secs(120);
 
 /// One way of saving, through one of the two files.
 struct Job {

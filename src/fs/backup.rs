@@ -10,13 +10,13 @@ use super::content::Content;
 use super::draft::{Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::flat::is_file_name;
-use super::handles::{Handle, Rest};
+use super::handles::Rest;
 use super::lookup::parse_existing;
 use super::open::OpenFlags;
 use super::tree::{Ino, Node};
 use super::{Call, Notice, SecretFs};
 
-fn in_use() -> FsError {
+pub(super) fn in_use() -> FsError {
     FsError::refused(libc::EEXIST, "the vault has this secret: delete and purge it before its backup is restored")
 }
 
@@ -63,7 +63,7 @@ impl SecretFs {
         }
         let blob = self.store.backup(secret, call.wait)?;
         let bytes = zeroize::Zeroizing::new(blob.expose().to_vec());
-        Ok(self.opened(Handle::Content(Content::made(bytes)), true))
+        Ok(self.opened(Content::made(bytes)))
     }
 
     /// What a new file in `backup/` is. Its name does not matter: the backup has its own.

@@ -16,10 +16,10 @@ use super::attr::{Attr, Entry, Opened, Stat};
 use super::content::Content;
 use super::draft::Target;
 use super::errno::{FsError, FsResult};
-use super::handles::Handle;
+
 use super::open::OpenFlags;
 use super::tree::{Ino, Node};
-use super::{Call, Notice, SecretFs};
+use super::{Call, SecretFs};
 
 /// The directory's name.
 pub(super) const CONTROL: &str = ".akvfs";
@@ -87,7 +87,7 @@ impl SecretFs {
     pub(super) fn open_control(&self, call: &Call, ino: Ino, file: ControlFile, flags: OpenFlags) -> FsResult<Opened> {
         if !flags.changes() {
             let document = self.state().documents.get(&file).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
-            return Ok(self.opened(Handle::Content(document), true));
+            return Ok(self.opened(document));
         }
         if file != ControlFile::Refresh {
             return Err(FsError::refused(libc::EPERM, "of the files in .akvfs only refresh can be written"));
@@ -117,8 +117,8 @@ impl SecretFs {
         names.iter().for_each(|name| self.drop_children(name));
         self.store.expire(name);
         let asked = match name {
-            Some(name) => self.store.find(name, wait).map(drop).map_err(FsError::from),
-            None => self.listed(wait).map(drop),
+            Some(name) => self.store.find(name, wait.anew()).map(drop).map_err(FsError::from),
+            None => self.listed(wait.anew()).map(drop),
         };
         names.iter().for_each(|name| self.drop_children(name));
         match asked {
@@ -131,17 +131,17 @@ impl SecretFs {
         Ok(())
     }
 
+    /// Waits until the kernel has heard all that it was told.
+    pub fn announced(&self, wait: Wait) {
+        self.kernel.settle(wait.remaining(&*self.clock));
+    }
+
     /// Only the directory of a secret that is gone is dropped: a process that stands in one that was dropped has no
     /// working directory until somebody looks it up again (measured).
     fn drop_if_gone(&self, secret: &SecretName, wait: Wait) {
         if self.store.find(secret, wait).is_err_and(|error| error.kind == ErrorKind::NotFound) {
             self.drop_directory(secret);
         }
-    }
-
-    fn drop_directory(&self, secret: &SecretName) {
-        let secrets = self.state().tree.intern(&Node::Secrets);
-        self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
     }
 }
 

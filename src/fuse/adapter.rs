@@ -12,7 +12,7 @@ use fuser::{
 
 use crate::clock::unix_seconds;
 use crate::fs::journal::Asked;
-use crate::fs::{Call, Change, OpenFlags, RenameMode, SecretFs};
+use crate::fs::{Call, Change, MAX_FILE_NAME, OpenFlags, RenameMode, SecretFs};
 
 use super::dispatch::{Adapter, OpenedDir};
 use super::reply::{send_attr, send_create, send_data, send_empty, send_entries, send_entry, send_open, send_xattr};
@@ -219,7 +219,10 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let act = |fs: &SecretFs| fs.read(handle.0, offset, size as usize);
+        let act = |fs: &SecretFs| {
+            fs.refuse_revoked(ino.0)?;
+            fs.read(handle.0, offset, size as usize)
+        };
         send_data(reply, self.at_once(&Asked::of("read", ino.0), act));
     }
 
@@ -324,7 +327,7 @@ impl Filesystem for Adapter {
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         // A vault states no size; the figures only keep tools from thinking it full. Never asks the vault.
-        reply.statfs(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, 255, 4096);
+        reply.statfs(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, MAX_FILE_NAME as u32, 4096);
     }
 
     fn setxattr(

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::secret::SecretName;
 use crate::store::{ErrorKind, Operation};
 
 /// Every operation.
@@ -168,6 +169,36 @@ impl Tally {
     }
 }
 
+/// Names counted by [`Reads`]. A vault with more is not read by name.
+const MOST_NAMES: usize = 4096;
+
+/// How often each secret was opened for reading. Names are not secret; still they stay in the mount's own file.
+#[derive(Debug, Default)]
+pub struct Reads(Mutex<BTreeMap<SecretName, u64>>);
+
+impl Reads {
+    /// One more of `name`, where there is room for it.
+    pub fn add(&self, name: &SecretName) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(name) {
+            *count += 1;
+        } else if counts.len() < MOST_NAMES {
+            counts.insert(name.clone(), 1);
+        }
+    }
+
+    /// The `count` that were read most, the most first.
+    pub fn most(&self, count: usize) -> Vec<(SecretName, u64)> {
+        let mut all: Vec<_> = {
+            let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.iter().map(|(name, count)| (name.clone(), *count)).collect()
+        };
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all.truncate(count);
+        all
+    }
+}
+
 /// One number for each operation.
 #[derive(Debug, Default)]
 pub struct ByOperation<T>([T; OPERATIONS.len()]);
@@ -224,6 +255,12 @@ pub struct Metrics {
     pub hits: ByOperation<Counter>,
     /// What it had to ask for.
     pub misses: ByOperation<Counter>,
+    /// What it answered with the last that it knew, since the vault did not.
+    pub stale: ByOperation<Counter>,
+    /// Since when the vault has not answered; never, while it does.
+    pub silent_since: Last,
+    /// How often all that is in use was asked anew.
+    pub refreshes: Counter,
     /// Values put out of the cache for lack of room.
     pub evictions: Counter,
     /// Values in the cache.
@@ -234,6 +271,12 @@ pub struct Metrics {
     pub listing: Last,
     /// Values that were opened for reading.
     pub opens: Counter,
+    /// Which of them.
+    pub reads: Reads,
+    /// Looks at everything that a signal asked for, and that are over.
+    pub hangups: Counter,
+    /// Those of them that the vault did not answer.
+    pub hangups_failed: Counter,
     /// Opens of values that were told to the audit.
     pub audited: Counter,
     /// Those of them whose line was lost.
@@ -299,6 +342,11 @@ impl Metrics {
         for (name, help, counters) in [
             ("akvfs_cache_hits_total", "Questions that the cache answered from memory.", &self.hits),
             ("akvfs_cache_misses_total", "Questions that it had to ask the vault.", &self.misses),
+            (
+                "akvfs_cache_stale_total",
+                "Questions answered with the last known, since the vault did not.",
+                &self.stale,
+            ),
         ] {
             page.family(name, "counter", help);
             for (operation, counter) in counters.all().filter(|(_, counter)| counter.get() > 0) {

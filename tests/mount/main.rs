@@ -10,6 +10,7 @@ mod compiled;
 
 mod calls;
 mod commands;
+mod error_table;
 mod harness;
 mod outages;
 mod programs;

@@ -13,6 +13,7 @@ mod commands;
 mod error_table;
 mod harness;
 mod outages;
+mod programs;
 mod readers;
 mod reading;
 mod readme;

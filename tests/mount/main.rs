@@ -7,6 +7,7 @@
 
 mod calls;
 mod commands;
+mod fresh;
 mod harness;
 mod outages;
 mod readers;

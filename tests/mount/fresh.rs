@@ -8,10 +8,11 @@ use std::path::Path;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use akvfs::fs::control::REFRESH_REQUEST;
 use akvfs::local::{Fault, FaultKind, Operation, ServeOptions};
 use akvfs::secret::SecretAttributes;
 
-use super::calls::errno;
+use super::calls::{call, errno};
 use super::harness::{Vault, World, eventually, name};
 
 /// The kernel would keep names for an hour: what is seen sooner was told.
@@ -224,6 +225,42 @@ fn a_vault_that_hangs_costs_a_crawler_one_time_limit() {
     assert!(crawl.time < Duration::from_secs(2 * 3), "one limit, not twenty: {:?}", crawl.time);
     world.vault.server.clear_faults();
     eventually("the vault answers again", || world.bash("", r#"cat "$M"/secrets/*/value"#).code == 0);
+}
+
+/// The ioctl of `.akvfs/refresh` for one secret, or with an empty name for all.
+fn refresh_by_ioctl(world: &World, secret: &str) -> i32 {
+    let file = File::open(world.path(".akvfs/refresh")).unwrap();
+    let mut data = [0_u8; 128];
+    data[..secret.len()].copy_from_slice(secret.as_bytes());
+    // SAFETY: the request reads 128 bytes.
+    call(unsafe { libc::ioctl(file.as_raw_fd(), REFRESH_REQUEST.into(), data.as_ptr()) })
+}
+
+#[test]
+fn a_refresh_that_is_asked_for_acts_at_once_also_where_nothing_can_be_written() {
+    for options in ["ttl=1h,kernel_ttl=1h", "ro,ttl=1h,kernel_ttl=1h"] {
+        let Some(world) = World::new(&[("a", "old"), ("b", "old")], options) else { return };
+        for path in ["secrets/a/value", "secrets/b/value"] {
+            warm(&world, path);
+        }
+        for secret in ["a", "b"] {
+            world.vault.set(secret, "new");
+        }
+        assert_eq!(refresh_by_ioctl(&world, "a"), 0);
+        assert_eq!((text(&world, "secrets/a/value").unwrap(), text(&world, "secrets/b/value").unwrap()), {
+            ("new".to_owned(), "old".to_owned())
+        });
+        assert_eq!(refresh_by_ioctl(&world, ""), 0);
+        assert_eq!(text(&world, "secrets/b/value").unwrap(), "new");
+        assert_eq!(refresh_by_ioctl(&world, "no/name"), libc::EINVAL);
+        world.vault.set("a", "newest");
+        world.mount.signal(libc::SIGHUP);
+        eventually("what SIGHUP asks for", || text(&world, "secrets/a/value").unwrap() == "newest");
+        let value = File::open(world.path("secrets/a/value")).unwrap();
+        // SAFETY: no argument is read: it is refused.
+        let other = call(unsafe { libc::ioctl(value.as_raw_fd(), REFRESH_REQUEST.into(), [0_u8; 128].as_ptr()) });
+        assert_eq!(other, libc::ENOTTY);
+    }
 }
 
 /// Both conditions of FUSE.md 3.3 at once: notices for a directory in which look-ups are slow, and for inodes that are

@@ -11,6 +11,7 @@ mod compiled;
 mod calls;
 mod commands;
 mod error_table;
+mod fresh;
 mod harness;
 mod outages;
 mod programs;

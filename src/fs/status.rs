@@ -76,7 +76,7 @@ impl SecretFs {
                 "opens": metrics.opens.get(),
                 "saves": metrics.saves.get(),
                 "versions": metrics.versions.get(),
-                "kernel_requests": metrics.requests.get(),
+                "kernel_requests": metrics.requests.total(),
             },
             "pending": self.pending(),
             "errors": {

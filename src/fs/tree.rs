@@ -87,6 +87,8 @@ struct Inode {
     node: Node,
     lookups: u64,
     bound: Option<Bound>,
+    /// One of several of its node, gone when it is forgotten.
+    another: bool,
 }
 
 /// What has one number that programs see.
@@ -151,13 +153,22 @@ impl Tree {
         ino
     }
 
+    /// One more inode of a file that has one number: for what it holds now. Programs are shown the one number.
+    pub fn another(&mut self, node: &Node) -> Ino {
+        self.intern(node);
+        let ino = self.number();
+        self.inodes.insert(ino, Inode { node: node.clone(), lookups: 0, bound: None, another: true });
+        ino
+    }
+
     /// An inode for the version that its first use finds.
     pub fn unbound_value(&mut self, name: &SecretName, face: Face) -> Ino {
         if let Some(ino) = self.unbound.get(&(name.clone(), face)) {
             return *ino;
         }
         let ino = self.number();
-        self.inodes.insert(ino, Inode { node: Node::Value(name.clone(), face), lookups: 0, bound: None });
+        let node = Node::Value(name.clone(), face);
+        self.inodes.insert(ino, Inode { node, lookups: 0, bound: None, another: false });
         self.unbound.insert((name.clone(), face), ino);
         ino
     }
@@ -199,6 +210,9 @@ impl Tree {
 
     /// The number that programs are shown for `ino`: the same for all inodes of one version.
     pub fn shown(&self, ino: Ino) -> Ino {
+        if let Some(Inode { node, another: true, .. }) = self.inodes.get(&ino) {
+            return self.by_node.get(node).copied().unwrap_or(ino);
+        }
         let Some(Inode { node: Node::Value(name, face), bound: Some(bound), .. }) = self.inodes.get(&ino) else {
             return ino;
         };
@@ -217,6 +231,10 @@ impl Tree {
         let inode = self.inodes.get_mut(&ino)?;
         inode.lookups = inode.lookups.saturating_sub(count);
         if inode.lookups > 0 {
+            return None;
+        }
+        if inode.another {
+            self.inodes.remove(&ino);
             return None;
         }
         match inode.node.clone() {
@@ -280,7 +298,7 @@ impl Tree {
 
     fn put(&mut self, ino: Ino, node: Node) {
         self.by_node.insert(node.clone(), ino);
-        self.inodes.insert(ino, Inode { node, lookups: 0, bound: None });
+        self.inodes.insert(ino, Inode { node, lookups: 0, bound: None, another: false });
     }
 
     /// How many inodes there are, for the tests that watch for leaks.

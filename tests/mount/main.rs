@@ -8,6 +8,7 @@
 mod calls;
 mod commands;
 mod harness;
+mod messages;
 mod outages;
 mod readers;
 mod reading;
@@ -15,4 +16,5 @@ mod readme;
 mod refusals;
 mod removing;
 mod saving;
+mod unopened;
 mod writers;

@@ -246,6 +246,8 @@ impl SecretFs {
         state.unhide(secret);
         state.drop_scratch(secret);
         state.ghosts.insert(secret.clone(), (by, self.now()));
+        drop(state);
+        self.drop_listings();
         Ok(())
     }
 
@@ -300,7 +302,10 @@ impl SecretFs {
                 self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
                 self.drop_files(secret);
             }
-            Err(error) => self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error),
+            Err(error) => {
+                self.drop_listings();
+                self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error);
+            }
         }
     }
 }

@@ -69,7 +69,11 @@ impl SecretFs {
     fn dots(&self, ino: Ino) -> FsResult<[DirEntry; 2]> {
         let node = self.node(ino)?;
         let above = self.state().above(&node);
-        Ok([(ino, "."), (above, "..")].map(|(ino, name)| DirEntry { ino, kind: Kind::Directory, name: name.to_owned() }))
+        Ok([(ino, "."), (above, "..")].map(|(ino, name)| DirEntry {
+            ino,
+            kind: Kind::Directory,
+            name: name.to_owned(),
+        }))
     }
 
     fn entries(&self, call: &Call, ino: Ino, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {

@@ -61,7 +61,7 @@ impl SecretFs {
         if self.state().is_late_again(call.thread, parent, name, self.now()) {
             return Err(FsError::refused(libc::ETIMEDOUT, "the vault did not answer in time"));
         }
-        let found = self.look_up(call, parent, name);
+        let found = self.look_up(call, parent, name).map(|entry| self.permitted_entry(entry));
         // A name that the kernel holds is looked up twice if it cannot be had: first to see whether it still holds, then
         // anew. One caller waits once.
         if found.is_err() && call.wait != Wait::No && call.wait.remaining(&*self.clock).is_zero() {
@@ -311,9 +311,7 @@ impl SecretFs {
         wait: Wait,
     ) -> FsResult<SecretProperties> {
         match all_versions(&*self.store, secret, wait) {
-            Ok(listed) => {
-                listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry)
-            }
+            Ok(listed) => listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry),
             Err(error) if error.kind == ErrorKind::Forbidden => {
                 Ok(self.store.get(secret, Some(version), wait)?.properties)
             }

@@ -12,6 +12,7 @@ use crate::cache::{CacheOptions, CachedStore};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
 use crate::fs::processes::ProcFs;
+use crate::fs::rights::{Accounts, Rights, Rule};
 use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
@@ -28,7 +29,7 @@ use super::point::Place;
 use super::source::{Source, Vault};
 use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
-use super::{process, unmount};
+use super::{accounts, options, process, unmount};
 
 /// How often it is looked whether an unlinked value's delay is over.
 const REMOVAL_TICK: Duration = Duration::from_millis(100);
@@ -259,10 +260,17 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         aliases: options.aliases.clone(),
         always_set: options.always_set,
         expires_in: options.expires_in,
+        rules: options.rules.iter().map(rule).collect(),
+        owner_tags: options.owner_tags.then(|| Accounts { users: accounts::users(), groups: accounts::groups() }),
         kernel_ttl: options.kernel_ttl,
         write_timeout: options.write_timeout,
         about,
     }
+}
+
+fn rule(rule: &options::Rule) -> Rule {
+    let rights = Rights { owner: rule.owner, group: rule.group, mode: rule.mode };
+    Rule { secrets: rule.secrets.clone(), rights }
 }
 
 fn cannot_mount(error: &io::Error) -> String {

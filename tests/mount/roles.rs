@@ -227,7 +227,9 @@ const METHODS: [Method; 13] = [
     ("list", |on| on.client.list_properties_of_secrets().collect::<Result<Vec<_>, _>>().map(drop)),
     ("list", |on| on.client.list_properties_of_secret_versions(&name("n")).collect::<Result<Vec<_>, _>>().map(drop)),
     ("list", |on| on.client.list_deleted_secrets().collect::<Result<Vec<_>, _>>().map(drop)),
-    ("set", |on| on.client.set_secret(&name("n"), &SecretValue::new("y".into()), &SecretAttributes::default()).map(drop)),
+    ("set", |on| {
+        on.client.set_secret(&name("n"), &SecretValue::new("y".into()), &SecretAttributes::default()).map(drop)
+    }),
     ("set", |on| on.client.update_secret_properties(&name("n"), None, &tagged()).map(drop)),
     ("backup", |on| on.client.backup_secret(&name("n")).map(drop)),
     ("restore", |on| on.client.restore_secret_backup(&BackupBlob::new("no backup".into())).map(drop)),

@@ -17,7 +17,7 @@ fn every_option_is_read() {
          max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
          kernel_ttl=7s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
          default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,\
-         audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
+         owner_tags,audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
     )
     .unwrap();
     let expected = MountOptions {
@@ -49,6 +49,8 @@ fn every_option_is_read() {
         dir_mode: Some(0o750),
         allow_other: true,
         default_permissions: true,
+        rules: Vec::new(),
+        owner_tags: true,
         audit: true,
         audit_file: Some("/var/log/akvfs.audit".into()),
     };

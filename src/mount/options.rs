@@ -202,13 +202,16 @@ pub struct Settings {
     pub foreground: bool,
     /// How long a mount may take to become usable.
     pub mount_timeout: Duration,
+    /// The log is JSON, not text.
+    pub log_json: bool,
     /// Where more options stand.
     pub config: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mount: MountOptions::default(), foreground: false, mount_timeout: MOUNT_TIMEOUT, config: None }
+        let mount = MountOptions::default();
+        Self { mount, foreground: false, mount_timeout: MOUNT_TIMEOUT, log_json: false, config: None }
     }
 }
 
@@ -247,8 +250,9 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "default_permissions", kind: Kind::Flag(|all| &mut all.mount.default_permissions), help: "The kernel checks owner, group and permissions; always so" },
     Entry { name: "audit", kind: Kind::Flag(|all| &mut all.mount.audit), help: "Tell of every open of a value: when, who, which program, which version" },
     Entry { name: "audit_file", kind: Kind::Path(|all| &mut all.mount.audit_file), help: "The file for that, instead of syslog" },
+    Entry { name: "log_format", kind: Kind::Choice(|all| &mut all.log_json, ["text", "json"]), help: "The log as lines of text or of JSON; journald gets fields" },
     Entry { name: "config", kind: Kind::Path(|all| &mut all.config), help: "A TOML file with options; the environment and the command line win over it" },
-    Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error, not to syslog" },
+    Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error, not to journald or syslog" },
 ];
 
 impl Settings {

@@ -90,6 +90,7 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let (client, server) = connect(&source.vault, options, &clock)?;
     let about = about(source, client.vault_url(), place, options);
     let metrics = Arc::new(Metrics::default());
+    let signed_in = client.clone();
     let client = Arc::new(Metered::new(Arc::new(client), metrics.clone(), clock.clone()));
     if !options.lazy_auth {
         check_answers(&*client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
@@ -106,9 +107,21 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     let ending = Arc::new(AtomicBool::new(false));
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(|error| MountError::Kernel(error.to_string()))?;
-    tracing::info!("akvfs {} has mounted {source} at {place}", env!("CARGO_PKG_VERSION"));
+    say_what_is_mounted(&fs.options().about, &signed_in);
     let status = format!("{source} is mounted");
     Ok(Session { fs, serving, clock, place: place.clone(), status, audit, ending, _server: server })
+}
+
+/// The log's first line.
+fn say_what_is_mounted(about: &About, client: &SecretClient) {
+    // From memory: the first answer needed a token. Without one (lazy_auth) it is not known yet.
+    let identity = client.sign_in(Wait::No).ok().flatten().map(|claims| claims.to_string());
+    let whom = identity.as_ref().map_or_else(String::new, |identity| format!(" as {identity}"));
+    let About { version, source, vault, directory, auth, options, .. } = about;
+    let told = if options.is_empty() { "none" } else { options };
+    tracing::info!(
+        "akvfs {version} has mounted {source} at {directory}: {vault}, signed in by {auth}{whom}, options {told}"
+    );
 }
 
 fn device(place: &Place) -> Result<Device<'_>, MountError> {

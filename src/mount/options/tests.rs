@@ -17,7 +17,7 @@ fn every_option_is_read() {
          max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
          kernel_ttl=7s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
          default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,\
-         owner_tags,audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
+         owner_tags,log_format=json,audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
     )
     .unwrap();
     let expected = MountOptions {
@@ -55,7 +55,8 @@ fn every_option_is_read() {
         audit_file: Some("/var/log/akvfs.audit".into()),
     };
     let config = Some("/etc/akvfs.toml".into());
-    assert_eq!(all, Settings { mount: expected, foreground: true, mount_timeout: Duration::from_secs(9), config });
+    let mount_timeout = Duration::from_secs(9);
+    assert_eq!(all, Settings { mount: expected, foreground: true, mount_timeout, log_json: true, config });
 }
 
 #[test]

@@ -66,7 +66,7 @@ impl SecretFs {
         if self.state().is_late_again(call.thread, parent, name, self.now()) {
             return Err(FsError::refused(libc::ETIMEDOUT, "the vault did not answer in time"));
         }
-        let found = self.look_up(call, parent, name);
+        let found = self.look_up(call, parent, name).map(|entry| self.permitted_entry(entry));
         // A name that the kernel holds is looked up twice if it cannot be had: first to see whether it still holds, then
         // anew. One caller waits once.
         if found.is_err() && call.wait != Wait::No && call.wait.remaining(&*self.clock).is_zero() {

@@ -8,6 +8,7 @@
 mod calls;
 mod commands;
 mod error_table;
+mod fsx;
 mod harness;
 mod outages;
 mod readers;

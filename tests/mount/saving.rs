@@ -7,7 +7,7 @@ use std::time::Duration;
 use akvfs::secret::{SecretAttributes, SecretValue, Timestamp};
 use akvfs::store::ErrorKind;
 
-use super::calls::write;
+use super::calls::{mapped, write};
 use super::harness::{Mount, World, has, name};
 
 #[test]
@@ -84,6 +84,15 @@ fn of_two_writers_each_saves_whole_and_the_last_close_wins() {
     first.sync_all().unwrap();
     drop((first, second));
     assert_eq!((world.vault.get("a").as_deref(), world.vault.versions("a").len()), (Ok("first, whole"), 3));
+}
+
+#[test]
+fn a_file_just_opened_for_writing_can_be_mapped_for_reading() {
+    let Some(world) = World::new(&[("a", "old value")], "") else { return };
+    for path in ["secrets/a/value", "files/a"] {
+        let file = OpenOptions::new().read(true).write(true).open(world.path(path)).unwrap();
+        assert_eq!(mapped(&file, 9, libc::MAP_PRIVATE).unwrap(), b"old value", "{path}");
+    }
 }
 
 #[test]

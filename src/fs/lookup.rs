@@ -78,7 +78,10 @@ impl SecretFs {
     /// A file that the kernel forgets while its name is looked up is looked up anew.
     pub(super) fn look_up(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
         for _ in 0..MAX_FORGOTTEN {
-            let entry = self.find_entry(call, parent, name)?;
+            let mut entry = self.find_entry(call, parent, name)?;
+            if self.goes_without_open() {
+                entry = self.snapshot_of(call, entry)?;
+            }
             if self.state().tree.looked_up(entry.node) {
                 return Ok(entry);
             }
@@ -112,7 +115,10 @@ impl SecretFs {
 
     fn lookup_root(&self, name: &str) -> FsResult<Entry> {
         let (_, node) = ROOT_NAMES.iter().find(|(its, _)| *its == name).ok_or_else(no_entry)?;
-        Ok(self.directory(node, self.mounted, self.options.kernel_ttl))
+        match node {
+            Node::Control => Ok(self.directory(node, self.mounted, self.options.kernel_ttl)),
+            _ => Ok(self.listing_entry(node)),
+        }
     }
 
     fn lookup_secret(&self, call: &Call, text: &str) -> FsResult<Entry> {
@@ -120,9 +126,8 @@ impl SecretFs {
         let unsaved = self.state().newborn.get_key_value(&name).map(|(spelled, _)| spelled.clone());
         match self.live_home(call, &name)? {
             Home::Live(found) if found.properties.name.as_str() == text => {
-                let dated = found.properties.updated_on.map_or(self.mounted, |date| date.0);
                 self.show_in(&name, &Node::Secrets);
-                Ok(self.directory(&Node::Dir(found.properties.name), dated, self.kernel_ttl(found.valid_for)))
+                Ok(self.live_entry(&Node::Dir(found.properties.name.clone()), &found))
             }
             Home::Newborn if unsaved.is_some_and(|spelled| spelled.as_str() != text) => Err(no_entry()),
             Home::Newborn | Home::Ghost => Ok(self.directory(&Node::Dir(name), self.mounted, Duration::ZERO)),
@@ -138,8 +143,17 @@ impl SecretFs {
             return Err(no_entry());
         }
         self.show_in(&name, &Node::Deleted);
+        self.stops_clearing(call, &name);
         let dated = secret.deleted_date.map_or(self.mounted, |date| date.0);
         Ok(self.directory(&Node::Dir(secret.properties.name), dated, Duration::ZERO))
+    }
+
+    /// Who looks at a deleted secret in its new place does not clear up behind it any more.
+    fn stops_clearing(&self, call: &Call, secret: &SecretName) {
+        let clears = self.state().ghosts.get(secret).map(|(by, _)| *by);
+        if clears.is_some_and(|by| by == self.process(call)) {
+            self.state().ghosts.remove(secret);
+        }
     }
 
     /// A directory stands in one place. What another party moved, the kernel may still have in the old one, and would
@@ -173,7 +187,7 @@ impl SecretFs {
                 Ok(self.directory(&Node::Certificate(secret.clone()), self.mounted, Duration::ZERO))
             }
             (VERSIONS, Home::Live(_) | Home::Ghost) => {
-                Ok(self.directory(&Node::Versions(secret.clone()), self.mounted, Duration::ZERO))
+                Ok(Entry { ttl: Duration::ZERO, ..self.listing_entry(&Node::Versions(secret.clone())) })
             }
             _ => Err(no_entry()),
         }
@@ -196,14 +210,13 @@ impl SecretFs {
     }
 
     fn lookup_file(&self, call: &Call, name: &str) -> FsResult<Entry> {
-        let scratch = self.state().scratch(&Place::Files, name);
-        if let Some(id) = scratch {
+        if let Some(id) = self.scratch_in(call, &Place::Files, name)? {
             return self.draft_entry(id);
         }
         match self.resolve(call, name) {
             Ok(found) => self.lookup_value(call, &found, Face::File),
             Err(error) if error.errno() == libc::ENOENT => {
-                let secret = parse_existing(name)?;
+                let secret = self.meant(name).map_err(|_| error)?;
                 self.lookup_creation(call, Target::Value(secret, Face::File))
             }
             Err(error) => Err(error),
@@ -352,14 +365,7 @@ impl SecretFs {
     /// What a secret's directory is now.
     pub(super) fn home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
         match self.live_home(call, secret) {
-            Err(error) if error.is_not_found() => {
-                // The service may not show a disabled one that it does not list, but says by this that it is there.
-                match self.listed_deleted(secret, call.wait) {
-                    Ok(_) => Ok(Home::Deleted),
-                    Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
-                    Err(error) => Err(error.into()),
-                }
-            }
+            Err(error) if error.is_not_found() => self.deleted_home(secret, call.wait),
             home => home,
         }
     }
@@ -373,6 +379,16 @@ impl SecretFs {
                 Ok(Found { properties, current: None, valid_for: Duration::ZERO })
             }
             answer => answer,
+        }
+    }
+
+    /// Whether a secret that is not there is a deleted one.
+    pub(super) fn deleted_home(&self, secret: &SecretName, wait: Wait) -> FsResult<Home> {
+        match self.listed_deleted(secret, wait) {
+            Ok(_) => Ok(Home::Deleted),
+            // The service may not show a disabled one that it does not list, but says by this that it is there.
+            Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
+            Err(error) => Err(error.into()),
         }
     }
 

@@ -5,12 +5,18 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+mod compiled;
+
 mod calls;
 mod commands;
 mod error_table;
+mod fresh;
 mod fsx;
 mod harness;
+mod messages;
 mod outages;
+mod programs;
 mod readers;
 mod reading;
 mod readme;
@@ -18,4 +24,5 @@ mod refusals;
 mod removing;
 mod roles;
 mod saving;
+mod unopened;
 mod writers;

@@ -184,7 +184,7 @@ const NUMBERS: &[(&str, i32)] = &[
 ];
 
 /// Mean here what they mean everywhere, and need no row.
-const EVERYWHERE: [&str; 4] = ["EISDIR", "ENOTDIR", "EBADF", "ELOOP"];
+const EVERYWHERE: [&str; 5] = ["EISDIR", "ENOTDIR", "EBADF", "ELOOP", "ENOTTY"];
 
 #[test]
 fn the_readmes_errnos_are_the_codes() {

@@ -10,6 +10,7 @@ mod compiled;
 
 mod calls;
 mod commands;
+mod errnos;
 mod error_table;
 mod fresh;
 mod fsx;

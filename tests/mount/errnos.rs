@@ -3,11 +3,12 @@
 
 use std::collections::BTreeSet;
 use std::fs;
+use std::io::Write;
 
-use akvfs::local::{Fault, FaultKind, Operation};
+use akvfs::local::{Fault, FaultKind, Operation, ServeOptions};
 
 use super::calls::{errno, write};
-use super::harness::World;
+use super::harness::{Vault, World, eventually};
 use super::outages::{LIMITS, always, refusal};
 use super::readme::{page, table};
 
@@ -15,7 +16,15 @@ use super::readme::{page, table};
 const PROVEN: &[(&str, &[&str])] = &[
     ("ENOENT", &["files_and_calls_that_do_not_exist_here", "the_error_table_of_paths"]),
     ("EACCES", &["the_errno_of_each_failure_of_the_vault", "secrets_that_cannot_be_changed"]),
-    ("EPERM", &["secrets_that_cannot_be_changed", "purging_needs_leave_and_time", "the_error_table_of_names"]),
+    (
+        "EPERM",
+        &[
+            "purge_protection_is_eperm",
+            "secrets_that_cannot_be_changed",
+            "purging_needs_leave_and_time",
+            "the_error_table_of_names",
+        ],
+    ),
     ("EEXIST", &["a_save_onto_what_another_party_deleted_is_refused_until_it_is_recovered", "refusals_of_a_change"]),
     ("EBUSY", &["the_errno_of_each_failure_of_the_vault", "refusals_of_a_change"]),
     ("EINVAL", &["documents_that_change_what_cannot_be_changed", "refusals_of_a_change"]),
@@ -29,18 +38,17 @@ const PROVEN: &[(&str, &[&str])] = &[
     ("ETIMEDOUT", &["the_errno_of_each_failure_of_the_vault"]),
     ("EROFS", &["a_read_only_mount_refuses_every_change_and_sends_nothing", "the_error_table_of_a_read_only_mount"]),
     ("ENODATA", &["the_error_table_of_attributes"]),
+    ("ESTALE", &["a_save_that_lost_a_race_is_refused"]),
+    // Nobody hears this one: that he is gone is what can be seen.
+    ("EINTR", &["a_killed_reader_is_gone_at_once"]),
+    ("ENOSPC", &["temporary_files_have_a_bound"]),
 ];
-
-/// No program can get these from a mount when it wants to: what has to happen in between, tests of the code alone make happen
-/// (ESTALE in `fs/errno.rs` and the client's tests), a killed caller hears nothing (EINTR), and 64 MiB of temporary files are
-/// not written here (ENOSPC).
-const ELSEWHERE: [&str; 3] = ["ESTALE", "EINTR", "ENOSPC"];
 
 #[test]
 fn every_errno_of_the_readme_is_shown_on_a_mount() {
     let written: BTreeSet<_> = table(&page("README.md"), "| errno |").into_iter().map(|row| row[0].clone()).collect();
-    let proven = PROVEN.iter().map(|(name, _)| *name).chain(ELSEWHERE);
-    assert_eq!(written, proven.map(str::to_owned).collect(), "left: the README, right: this table");
+    let proven = PROVEN.iter().map(|(name, _)| (*name).to_owned()).collect();
+    assert_eq!(written, proven, "left: the README, right: this table");
     let code = super::readme::tests_of_mounts();
     for (name, test) in PROVEN.iter().flat_map(|(name, tests)| tests.iter().map(move |test| (name, test))) {
         assert!(code.contains(*test), "{name}: there is no test {test}");
@@ -84,4 +92,65 @@ fn answers_that_make_no_sense() {
         assert_eq!(said, expected, "{operation:?} {kind:?}");
         world.vault.server.clear_faults();
     }
+}
+
+/// Saves "ours" by `save`; while its request hangs another party saves, and then our connection breaks.
+fn lose_a_race(save: impl FnOnce(&World) -> i32 + Send) -> Option<(World, i32)> {
+    let world = World::new(&[("a", "old")], "ttl=1h")?;
+    let set = || world.vault.requests("set");
+    let before = set();
+    world.vault.server.inject(Fault { operation: Some(Operation::Set), count: 1, kind: FaultKind::Stall });
+    let said = std::thread::scope(|scope| {
+        let saving = scope.spawn(|| save(&world));
+        eventually("our request", || set() > before);
+        world.vault.set("a", "theirs");
+        world.vault.server.clear_faults();
+        saving.join().unwrap()
+    });
+    Some((world, said))
+}
+
+#[test]
+fn a_save_that_lost_a_race_is_refused() {
+    let by_close = |world: &World| write(&world.path("secrets/a/value"), b"ours").0;
+    let by_fsync = |world: &World| {
+        let mut file = fs::File::options().write(true).truncate(true).open(world.path("secrets/a/value")).unwrap();
+        file.write_all(b"ours").unwrap();
+        errno(file.sync_all())
+    };
+    let by_rename = |world: &World| {
+        fs::write(world.path("secrets/a/.new"), "ours").unwrap();
+        errno(fs::rename(world.path("secrets/a/.new"), world.path("secrets/a/value")))
+    };
+    let ways: [(fn(&World) -> i32, i32); 3] =
+        [(by_close, libc::ESTALE), (by_fsync, libc::ESTALE), (by_rename, libc::EBUSY)];
+    for (at, (save, expected)) in ways.into_iter().enumerate() {
+        let Some((world, said)) = lose_a_race(save) else { return };
+        assert_eq!(said, expected, "way {at}");
+        assert_eq!((world.vault.get("a").as_deref(), world.vault.versions("a").len()), (Ok("theirs"), 2), "way {at}");
+    }
+}
+
+#[test]
+fn purge_protection_is_eperm() {
+    let options = ServeOptions { purge_protection: true, ..ServeOptions::default() };
+    let Some(vault) = Vault::with(options, &[("a", "x")]) else { return };
+    let Some(world) = World::of(vault, "allow_purge,purge_after=0s") else { return };
+    world.bash("a", r#"rm -r "$D""#).ok();
+    assert_eq!(errno(fs::remove_dir(world.path("deleted/a"))), libc::EPERM);
+    assert_eq!(world.vault.deleted(), ["a"]);
+}
+
+#[test]
+fn temporary_files_have_a_bound() {
+    let Some(world) = World::new(&[("a", "old")], "") else { return };
+    let large = vec![b'x'; 1 << 20];
+    let file = |at: usize| world.path(&format!("secrets/a/{at}.tmp"));
+    for at in 0..64 {
+        assert_eq!(write(&file(at), &large), (0, ""), "64 MiB fit");
+    }
+    assert_eq!(write(&file(64), b"x"), (libc::ENOSPC, "write"));
+    fs::remove_file(file(0)).unwrap();
+    assert_eq!(write(&file(64), b"x"), (0, ""));
+    assert_eq!((world.vault.get("a").as_deref(), world.vault.requests("set")), (Ok("old"), 1));
 }

@@ -72,10 +72,14 @@ fn refusals_of_a_change() {
     }
 }
 
+/// What a service says to whom it does not know.
+const CHALLENGE: &str = r#"Bearer authorization="https://login.invalid/tenant", resource="https://vault.azure.net""#;
+
 #[test]
 fn answers_that_make_no_sense() {
     let rows = [
         (Operation::Get, FaultKind::Truncate, libc::EIO),
+        (Operation::Get, FaultKind::Challenge(CHALLENGE.into()), libc::EACCES),
         (Operation::List, FaultKind::Truncate, libc::EIO),
         (Operation::List, FaultKind::ForeignNextLink("https://elsewhere.invalid".into()), libc::EPROTO),
     ];
@@ -93,6 +97,9 @@ fn answers_that_make_no_sense() {
         world.vault.server.clear_faults();
     }
 }
+
+/// A way of saving "ours"; gives the errno.
+type Save = fn(&World) -> i32;
 
 /// Saves "ours" by `save`; while its request hangs another party saves, and then our connection breaks.
 fn lose_a_race(save: impl FnOnce(&World) -> i32 + Send) -> Option<(World, i32)> {
@@ -122,8 +129,7 @@ fn a_save_that_lost_a_race_is_refused() {
         fs::write(world.path("secrets/a/.new"), "ours").unwrap();
         errno(fs::rename(world.path("secrets/a/.new"), world.path("secrets/a/value")))
     };
-    let ways: [(fn(&World) -> i32, i32); 3] =
-        [(by_close, libc::ESTALE), (by_fsync, libc::ESTALE), (by_rename, libc::EBUSY)];
+    let ways: [(Save, i32); 3] = [(by_close, libc::ESTALE), (by_fsync, libc::ESTALE), (by_rename, libc::EBUSY)];
     for (at, (save, expected)) in ways.into_iter().enumerate() {
         let Some((world, said)) = lose_a_race(save) else { return };
         assert_eq!(said, expected, "way {at}");

@@ -21,4 +21,5 @@ mod refusals;
 mod removing;
 mod roles;
 mod saving;
+mod temporary;
 mod writers;

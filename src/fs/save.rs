@@ -21,7 +21,7 @@ use super::{Notice, SecretFs};
 
 /// How long a save waits for the kernel to drop the old version's name. It needs microseconds, unless a slow request
 /// holds that directory; then the name's own time to live ends the old one.
-const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
 impl SecretFs {
     /// Saves what a draft holds, if it holds anything new.

@@ -269,6 +269,7 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         always_set: options.always_set,
         expires_in: options.expires_in,
         kernel_ttl: options.kernel_ttl,
+        negative_ttl: options.negative_ttl,
         write_timeout: options.write_timeout,
         about,
     }

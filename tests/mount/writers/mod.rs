@@ -167,11 +167,11 @@ impl Outcome {
         let beside = Beside::of(world, at, name).more_than(before, &own);
         let suffix = |entry: String| entry.strip_prefix(at.base(name)).map(str::to_owned).unwrap_or(entry);
         let is_there = world.vault.live().contains(&name.to_owned());
+        let all = if is_there { world.vault.versions(name).len() } else { 0 };
         Self {
             value: world.vault.get(name).unwrap_or_else(|kind| format!("{kind:?}")),
             read_back: world.bash_at(at, name, r#"cat "$V""#).out,
-            versions: is_there.then(|| world.vault.versions(name).len()).unwrap_or(0)
-                - usize::from(row.before.is_some()),
+            versions: all - usize::from(row.before.is_some()),
             beside: beside.into_iter().map(suffix).collect(),
             deletes: world.vault.requests("delete"),
             tag: is_there.then(|| world.vault.tags(name).remove("kept")).flatten(),

@@ -82,6 +82,9 @@ impl SecretFs {
     }
 
     fn find_entry(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if let Some(entry) = self.lookup_waking(call, parent, name) {
+            return Ok(entry);
+        }
         match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
@@ -223,6 +226,7 @@ impl SecretFs {
         if let Some(version) = &found.current
             && let Ok(kept) = self.store.get(secret, Some(version), Wait::No)
         {
+            self.overtake_waking(secret);
             return self.bound_entry(&kept, face, ttl);
         }
         // The size comes with the getattr that follows.

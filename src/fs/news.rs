@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::secret::SecretName;
+use crate::secret::{SecretName, Version};
 use crate::store::{Change, ErrorKind, News, Wait};
 
 use super::errno::{FsError, FsResult};
@@ -34,6 +34,12 @@ impl SecretFs {
                 }
             }
         }
+    }
+
+    /// The version that another party has made current, as far as it is in memory.
+    pub fn version_of(&self, change: &Change) -> Option<Version> {
+        let found = self.store.find(&change.name, Wait::No).ok().filter(|_| change.news == News::Rotated);
+        found.and_then(|found| found.current)
     }
 
     fn tell_of_each(&self, inodes: &[Ino], notice: impl Fn(Ino) -> Notice) {

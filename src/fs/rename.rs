@@ -38,6 +38,9 @@ impl SecretFs {
         (new_parent, new_name): (Ino, &str),
         mode: RenameMode,
     ) -> FsResult<()> {
+        if self.is_waking(call) {
+            return Ok(());
+        }
         self.check_writable()?;
         if mode == RenameMode::Unsupported {
             return Err(FsError::plain(libc::EINVAL));
@@ -86,6 +89,7 @@ impl SecretFs {
 
     /// A directory that changed its kind: the kernel keeps what it knew below it (measured).
     pub(super) fn drop_children(&self, secret: &SecretName) {
+        self.overtake_waking(secret);
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
         for name in [VALUE, META, VERSIONS, CERTIFICATE] {
             self.kernel.tell(Notice::Entry(dir, name.to_owned()));

@@ -16,4 +16,5 @@ mod readme;
 mod refusals;
 mod removing;
 mod saving;
+mod watchers;
 mod writers;

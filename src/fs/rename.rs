@@ -89,7 +89,7 @@ impl SecretFs {
 
     /// A directory that changed its kind: the kernel keeps what it knew below it (measured).
     pub(super) fn drop_children(&self, secret: &SecretName) {
-        self.overtake_waking(secret);
+        self.overtake_waking(secret, None);
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
         for name in [VALUE, META, VERSIONS, CERTIFICATE] {
             self.kernel.tell(Notice::Entry(dir, name.to_owned()));

@@ -36,6 +36,7 @@ pub struct Watched {
     /// How many older versions stand under [`EARLIER`].
     pub earlier: usize,
     secret: SecretName,
+    face: Face,
     place: (Ino, String),
     new: Ino,
     old: Vec<Ino>,
@@ -63,9 +64,10 @@ impl Waking {
         self.watched.place.0 == parent && self.watched.place.1 == name
     }
 
-    /// The old version is not to be shown any more.
-    pub(super) fn overtake(&mut self, secret: &SecretName) {
-        self.overtaken |= self.watched.secret == *secret;
+    /// The old version is not to be shown any more, by this kind of file or by any.
+    fn overtake(&mut self, secret: &SecretName, face: Option<Face>) {
+        let its = face.is_none_or(|face| face == self.watched.face);
+        self.overtaken |= its && self.watched.secret == *secret;
     }
 }
 
@@ -95,7 +97,7 @@ impl SecretFs {
         let place = (dir_ino, name.to_owned());
         let dir = if *dir == Node::Files { "files".to_owned() } else { format!("secrets/{secret}") };
         let (current, earlier) = (state.tree.shown(new), old.len());
-        Some(Watched { path: format!("{dir}/{name}"), current, earlier, secret: secret.clone(), place, new, old })
+        Some(Watched { path: format!("{dir}/{name}"), current, earlier, secret: secret.clone(), face, place, new, old })
     }
 
     /// From now on `thread` is the one that wakes.
@@ -151,9 +153,9 @@ impl SecretFs {
     }
 
     /// The kernel is told to drop what a name stood for, or somebody else was shown what it stands for now.
-    pub(super) fn overtake_waking(&self, secret: &SecretName) {
+    pub(super) fn overtake_waking(&self, secret: &SecretName, face: Option<Face>) {
         if let Some(waking) = &mut self.state().waking {
-            waking.overtake(secret);
+            waking.overtake(secret, face);
         }
     }
 }

@@ -13,7 +13,7 @@ use crate::cache::{CacheOptions, CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
 use crate::fs::processes::ProcFs;
-use crate::fs::wake::{EARLIER, NEW};
+use crate::fs::wake::{EARLIER, NEW, Watched};
 use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
@@ -119,7 +119,7 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let ending = Arc::new(AtomicBool::new(false));
     let cannot = |error: io::Error| MountError::Kernel(error.to_string());
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(cannot)?;
-    let waker = start_waking(&fs, place).map_err(cannot)?;
+    let waker = Waker::start().map_err(cannot)?;
     let hook = options.on_change.as_deref().map(Hook::new);
     let listener = Listener { fs: fs.clone(), waker, hook, place: place.clone() };
     start_listening(store.changes(), listener).map_err(cannot)?;
@@ -306,7 +306,7 @@ fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBoo
 /// Who hears what other parties change.
 struct Listener {
     fs: Arc<SecretFs>,
-    waker: Option<Waker>,
+    waker: Waker,
     hook: Option<Hook>,
     place: Place,
 }
@@ -314,8 +314,8 @@ struct Listener {
 impl Listener {
     fn hear(&mut self, change: &Change) {
         // First who watches: while the kernel still knows the old version by its name, that can be renamed over.
-        if let (Some(waker), News::Rotated) = (&mut self.waker, change.news) {
-            waker.wake(&change.name);
+        if change.news == News::Rotated {
+            self.wake(&change.name);
         }
         self.fs.heard(change);
         if let (Some(hook), Some(version)) = (&self.hook, self.fs.version_of(change)) {
@@ -324,28 +324,34 @@ impl Listener {
     }
 }
 
+impl Listener {
+    /// Wakes who watches the secret's files. Where we do not know the path that they watch, nobody is woken.
+    fn wake(&mut self, name: &SecretName) {
+        let Place::Directory(directory) = &self.place else { return };
+        let (fs, watched) = (self.fs.clone(), self.fs.watched(name));
+        let touched = Touched { directory: directory.clone(), read_only: fs.options().read_only };
+        let all = move |thread| watched.iter().try_for_each(|watched| wake_one(&fs, &touched, thread, watched));
+        match self.waker.wake(Box::new(all)) {
+            Some(Ok(())) => {}
+            Some(Err(error)) => tracing::debug!("who watches {name} may not have been woken: {error}"),
+            None => tracing::debug!("who watches {name} is not woken: the last who were take too long"),
+        }
+    }
+}
+
+fn wake_one(fs: &SecretFs, touched: &Touched, thread: u32, watched: &Watched) -> io::Result<()> {
+    let earlier: Vec<_> = (0..watched.earlier).map(|number| format!("{EARLIER}{number}")).collect();
+    let file = File { path: &watched.path, current: watched.current, new: NEW, earlier: &earlier };
+    fs.begin_waking(thread, watched);
+    let woken = touched.wake(&file, || fs.wake_by_rename());
+    fs.end_waking();
+    woken
+}
+
 /// The thread ends with the store.
 fn start_listening(changes: Receiver<Change>, mut listener: Listener) -> io::Result<()> {
     let listen = move || changes.iter().for_each(|change| listener.hear(&change));
     thread::Builder::new().name("akvfs-news".into()).spawn(listen).map(drop)
-}
-
-/// The thread that wakes who watches a file; none where we do not know the path that they watch.
-fn start_waking(fs: &Arc<SecretFs>, place: &Place) -> io::Result<Option<Waker>> {
-    let Place::Directory(directory) = place else { return Ok(None) };
-    let (fs, read_only) = (fs.clone(), fs.options().read_only);
-    let touched = Touched { directory: directory.clone(), read_only };
-    let wake = move |thread: u32, name: &SecretName| {
-        fs.watched(name).iter().try_for_each(|watched| {
-            let earlier: Vec<_> = (0..watched.earlier).map(|number| format!("{EARLIER}{number}")).collect();
-            fs.begin_waking(thread, watched);
-            let file = File { path: &watched.path, current: watched.current, new: NEW, earlier: &earlier };
-            let woken = touched.wake(&file, || fs.wake_by_rename());
-            fs.end_waking();
-            woken
-        })
-    };
-    Waker::start(wake).map(Some)
 }
 
 fn keep_fresh(store: Arc<CachedStore>, fs: Arc<SecretFs>, options: &MountOptions) -> Result<Watch, MountError> {

@@ -9,7 +9,6 @@
 //! descriptors of its own, without that one.
 
 use std::ffi::{CString, OsStr};
-use std::fs;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt;
@@ -19,7 +18,6 @@ use std::thread;
 use std::time::Duration;
 
 use super::process::check;
-use crate::secret::SecretName;
 
 /// A mount whose files are touched, as its user sees it.
 pub struct Touched {
@@ -41,19 +39,16 @@ pub struct File<'a> {
     pub earlier: &'a [String],
 }
 
-/// The waking thread, before it wakes anybody: gives it descriptors of its own, without the kernel's end of the mount.
-/// Its number as the kernel's requests have it.
-pub fn prepare_thread() -> io::Result<u32> {
-    // SAFETY: no pointers; from here on this thread's descriptors are its own.
+/// Gives the waking thread descriptors of its own, and none of the others': neither the kernel's end of the mount, nor what
+/// somebody waits for to be closed. Its number as the kernel's requests have it.
+fn prepare_thread() -> io::Result<u32> {
+    // SAFETY: no pointers; from here on this thread's descriptors are its own, and it uses none from before.
     check(unsafe { libc::unshare(libc::CLONE_FILES) })?;
-    for entry in fs::read_dir("/proc/thread-self/fd")?.flatten() {
-        let number = entry.file_name().to_str().and_then(|name| name.parse::<i32>().ok());
-        if let (Some(number), Ok(target)) = (number, fs::read_link(entry.path()))
-            && target == Path::new("/dev/fuse")
-        {
-            // SAFETY: this thread's copy, which nothing in this thread uses.
-            unsafe { libc::close(number) };
-        }
+    // SAFETY: numbers; see above.
+    check_long(unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) })?;
+    // What is written to the standard descriptors goes nowhere.
+    for _ in 0..3 {
+        std::mem::forget(open(OsStr::new("/dev/null"), libc::O_RDWR)?);
     }
     // SAFETY: no arguments, cannot fail.
     Ok(unsafe { libc::gettid() }.cast_unsigned())
@@ -169,41 +164,41 @@ fn touch(file: &OwnedFd) -> io::Result<()> {
 /// knows, but nobody's fresh value hangs on that.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// The waking thread.
+/// What the waking thread does; it gets its number. It must not log: its descriptors are not the log's.
+pub type Job = Box<dyn FnOnce(u32) -> io::Result<()> + Send>;
+
+/// The waking thread. It ends with this.
 pub struct Waker {
-    jobs: Sender<(SecretName, Sender<()>)>,
-    /// The job that was not done in time.
-    late: Option<Receiver<()>>,
+    jobs: Sender<(Job, Sender<io::Result<()>>)>,
+    /// The answer of the job that was not done in time.
+    late: Option<Receiver<io::Result<()>>>,
 }
 
 impl Waker {
-    /// Starts it. `wake` gets the thread's number; an error costs that wake alone. The thread ends with this.
-    pub fn start(wake: impl Fn(u32, &SecretName) -> io::Result<()> + Send + 'static) -> io::Result<Self> {
-        let (jobs, todo) = mpsc::channel::<(SecretName, Sender<()>)>();
-        let work = move || match prepare_thread() {
-            Ok(thread) => {
-                for (name, done) in todo {
-                    if let Err(error) = wake(thread, &name) {
-                        tracing::debug!("who watches {name} may not have been woken: {error}");
-                    }
-                    // Who waits no longer does not matter.
-                    let _ = done.send(());
-                }
+    /// Starts it.
+    pub fn start() -> io::Result<Self> {
+        let (jobs, todo) = mpsc::channel::<(Job, Sender<io::Result<()>>)>();
+        let work = move || {
+            let thread = prepare_thread();
+            for (job, answer) in todo {
+                let thread = thread.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()));
+                // Who waits no longer does not matter.
+                let _ = answer.send(thread.and_then(|thread| job(*thread)));
             }
-            Err(error) => tracing::warn!("nobody who watches a file is woken: {error}"),
         };
         thread::Builder::new().name("akvfs-wake".into()).spawn(work)?;
         Ok(Self { jobs, late: None })
     }
 
-    /// Wakes who watches this secret's files; gives up waiting after a while, and wakes nobody until that is over.
-    pub fn wake(&mut self, name: &SecretName) {
-        if self.late.as_ref().is_some_and(|late| late.try_recv() == Err(TryRecvError::Empty)) {
-            return;
+    /// Does a job and gives back its answer, or none: it waits for a while only, and does no other until that is over.
+    pub fn wake(&mut self, job: Job) -> Option<io::Result<()>> {
+        if self.late.as_ref().is_some_and(|late| matches!(late.try_recv(), Err(TryRecvError::Empty))) {
+            return None;
         }
-        let (done, is_done) = mpsc::channel();
-        let sent = self.jobs.send((name.clone(), done)).is_ok();
-        let in_time = !sent || is_done.recv_timeout(PATIENCE) != Err(RecvTimeoutError::Timeout);
-        self.late = (!in_time).then_some(is_done);
+        let (answer, answered) = mpsc::channel();
+        self.jobs.send((job, answer)).ok()?;
+        let in_time = answered.recv_timeout(PATIENCE);
+        self.late = matches!(in_time, Err(RecvTimeoutError::Timeout)).then_some(answered);
+        in_time.ok()
     }
 }

@@ -226,7 +226,6 @@ impl SecretFs {
         if let Some(version) = &found.current
             && let Ok(kept) = self.store.get(secret, Some(version), Wait::No)
         {
-            self.overtake_waking(secret, Some(face));
             return self.bound_entry(&kept, face, ttl);
         }
         // The size comes with the getattr that follows.

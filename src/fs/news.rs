@@ -12,14 +12,16 @@ use super::{Notice, SecretFs};
 
 impl SecretFs {
     /// Tells the kernel to look again at what a change concerns. An open file keeps a value that was replaced; of one that
-    /// may no longer be read, the kernel's pages go too, and its descriptors read no more.
-    pub fn heard(&self, change: &Change) {
+    /// may no longer be read, the kernel's pages go too, and its descriptors read no more. `is_moved`: a rename has given the
+    /// files that show the value to the new version already.
+    pub fn heard(&self, change: &Change, is_moved: bool) {
         let secret = &change.name;
         match change.news {
             News::Appeared => {
                 self.drop_children(secret);
                 self.drop_directory(secret);
             }
+            News::Rotated if is_moved => self.drop_all_but_values(secret),
             News::Rotated => self.drop_children(secret),
             News::Altered => {
                 self.drop_children(secret);

@@ -89,12 +89,18 @@ impl SecretFs {
 
     /// A directory that changed its kind: the kernel keeps what it knew below it (measured).
     pub(super) fn drop_children(&self, secret: &SecretName) {
-        self.overtake_waking(secret, None);
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
-        for name in [VALUE, META, VERSIONS, CERTIFICATE] {
+        self.kernel.tell(Notice::Entry(dir, VALUE.to_owned()));
+        self.drop_files(secret);
+        self.drop_all_but_values(secret);
+    }
+
+    /// The same, but for the files that show the current value.
+    pub(super) fn drop_all_but_values(&self, secret: &SecretName) {
+        let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
+        for name in [META, VERSIONS, CERTIFICATE] {
             self.kernel.tell(Notice::Entry(dir, name.to_owned()));
         }
-        self.drop_files(secret);
     }
 
     fn rename_file(

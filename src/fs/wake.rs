@@ -2,13 +2,11 @@
 //!
 //! The kernel tells watchers of what is done to files, so something is done to them: a thread of ours renames the new
 //! version over the old one's name, and touches the old ones. What it does comes back to us as requests, which are answered
-//! here and change nothing. Two kinds of names are shown to that thread alone: in `.akvfs/`, the new version and the older
-//! ones that somebody may still watch; and, while it renames, the old version under the name that it had.
-//!
-//! What is read never goes back: once anybody else was shown the new version, or the kernel was told to drop the old one,
-//! the name is the new version's for that thread too, and the rename does nothing.
+//! here and change nothing. To that thread alone the old version is shown once more under its name, and the new one and all
+//! that somebody may still watch under names of their own in `.akvfs/`. It is shown for no time at all: whoever else looks
+//! asks us, and is shown the new version.
 
-use crate::secret::SecretName;
+use crate::secret::{SecretName, Version};
 use crate::store::Wait;
 
 use super::attr::{Attr, Entry, Opened, Stat};
@@ -16,7 +14,7 @@ use super::content::{Content, bound};
 use super::errno::{FsError, FsResult};
 use super::handles::Handle;
 use super::lookup::VALUE;
-use super::tree::{Face, Ino, Node};
+use super::tree::{Bound, Face, Ino, Node};
 use super::{Call, SecretFs};
 
 /// How the new version is named for the waking thread, in `.akvfs/`.
@@ -31,12 +29,8 @@ const MAX_EARLIER: usize = 64;
 pub struct Watched {
     /// Its path below the mount.
     pub path: String,
-    /// The number that its new version shows.
-    pub current: Ino,
     /// How many older versions stand under [`EARLIER`].
     pub earlier: usize,
-    secret: SecretName,
-    face: Face,
     place: (Ino, String),
     new: Ino,
     old: Vec<Ino>,
@@ -46,10 +40,6 @@ pub struct Watched {
 pub struct Waking {
     thread: u32,
     watched: Watched,
-    /// It renames: the old version is shown to it once more.
-    renames: bool,
-    /// Somebody else was shown the new version.
-    overtaken: bool,
 }
 
 impl Waking {
@@ -62,12 +52,6 @@ impl Waking {
 
     fn is_place(&self, parent: Ino, name: &str) -> bool {
         self.watched.place.0 == parent && self.watched.place.1 == name
-    }
-
-    /// The old version is not to be shown any more, by this kind of file or by any.
-    fn overtake(&mut self, secret: &SecretName, face: Option<Face>) {
-        let its = face.is_none_or(|face| face == self.watched.face);
-        self.overtaken |= its && self.watched.secret == *secret;
     }
 }
 
@@ -93,24 +77,22 @@ impl SecretFs {
             return None;
         }
         old.truncate(MAX_EARLIER);
+        let earlier = old.len();
+        if old.is_empty() {
+            // Who watches the directory hears of what takes another's place.
+            let none = Version::parse(&"0".repeat(32)).map(|version| Bound { version, size: 0, ..bound.clone() });
+            old.extend(none.map(|none| state.tree.bound_value(secret, face, none)));
+        }
         let new = state.tree.bound_value(secret, face, bound);
         let place = (dir_ino, name.to_owned());
         let dir = if *dir == Node::Files { "files".to_owned() } else { format!("secrets/{secret}") };
-        let (current, earlier) = (state.tree.shown(new), old.len());
-        Some(Watched { path: format!("{dir}/{name}"), current, earlier, secret: secret.clone(), face, place, new, old })
+        Some(Watched { path: format!("{dir}/{name}"), earlier, place, new, old })
     }
 
     /// From now on `thread` is the one that wakes.
     pub fn begin_waking(&self, thread: u32, watched: &Watched) {
         let watched = watched.clone();
-        self.state().waking = Some(Waking { thread, watched, renames: false, overtaken: false });
-    }
-
-    /// The waking thread renames now.
-    pub fn wake_by_rename(&self) {
-        if let Some(waking) = &mut self.state().waking {
-            waking.renames = true;
-        }
+        self.state().waking = Some(Waking { thread, watched });
     }
 
     /// It is done.
@@ -130,9 +112,7 @@ impl SecretFs {
             let waking = state.waking.as_ref().filter(|waking| waking.thread == call.thread)?;
             match is_control {
                 true => waking.is_hidden_name(name)?,
-                false if waking.renames && !waking.overtaken && waking.is_place(parent, name) => {
-                    *waking.watched.old.first()?
-                }
+                false if waking.is_place(parent, name) => *waking.watched.old.first()?,
                 false => return None,
             }
         };
@@ -150,12 +130,5 @@ impl SecretFs {
     pub(super) fn open_waking(&self) -> Opened {
         let nothing = Handle::Content(Content::made(zeroize::Zeroizing::default()));
         Opened { handle: self.state().open(nothing), direct: true }
-    }
-
-    /// The kernel is told to drop what a name stood for, or somebody else was shown what it stands for now.
-    pub(super) fn overtake_waking(&self, secret: &SecretName, face: Option<Face>) {
-        if let Some(waking) = &mut self.state().waking {
-            waking.overtake(secret, face);
-        }
     }
 }

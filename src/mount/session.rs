@@ -314,10 +314,8 @@ struct Listener {
 impl Listener {
     fn hear(&mut self, change: &Change) {
         // First who watches: while the kernel still knows the old version by its name, that can be renamed over.
-        if change.news == News::Rotated {
-            self.wake(&change.name);
-        }
-        self.fs.heard(change);
+        let is_moved = change.news == News::Rotated && self.wake(&change.name);
+        self.fs.heard(change, is_moved);
         if let (Some(hook), Some(version)) = (&self.hook, self.fs.version_of(change)) {
             hook.run(&format!("{}/secrets/{}/value", self.place, change.name), version.as_str());
         }
@@ -325,25 +323,27 @@ impl Listener {
 }
 
 impl Listener {
-    /// Wakes who watches the secret's files. Where we do not know the path that they watch, nobody is woken.
-    fn wake(&mut self, name: &SecretName) {
-        let Place::Directory(directory) = &self.place else { return };
+    /// Wakes who watches the secret's files; whether all is done. Where we do not know the path that they watch, nobody is.
+    fn wake(&mut self, name: &SecretName) -> bool {
+        let Place::Directory(directory) = &self.place else { return false };
         let (fs, watched) = (self.fs.clone(), self.fs.watched(name));
-        let touched = Touched { directory: directory.clone(), read_only: fs.options().read_only };
+        let (is_any, read_only) = (!watched.is_empty(), fs.options().read_only);
+        let touched = Touched { directory: directory.clone(), read_only };
         let all = move |thread| watched.iter().try_for_each(|watched| wake_one(&fs, &touched, thread, watched));
         match self.waker.wake(Box::new(all)) {
-            Some(Ok(())) => {}
+            Some(Ok(())) => return is_any,
             Some(Err(error)) => tracing::debug!("who watches {name} may not have been woken: {error}"),
             None => tracing::debug!("who watches {name} is not woken: the last who were take too long"),
         }
+        false
     }
 }
 
 fn wake_one(fs: &SecretFs, touched: &Touched, thread: u32, watched: &Watched) -> io::Result<()> {
     let earlier: Vec<_> = (0..watched.earlier).map(|number| format!("{EARLIER}{number}")).collect();
-    let file = File { path: &watched.path, current: watched.current, new: NEW, earlier: &earlier };
+    let file = File { path: &watched.path, new: NEW, earlier: &earlier };
     fs.begin_waking(thread, watched);
-    let woken = touched.wake(&file, || fs.wake_by_rename());
+    let woken = touched.wake(&file);
     fs.end_waking();
     woken
 }

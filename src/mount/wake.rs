@@ -31,8 +31,6 @@ pub struct Touched {
 pub struct File<'a> {
     /// Its path.
     pub path: &'a str,
-    /// The number of the version that is current.
-    pub current: u64,
     /// Where the current version has another name.
     pub new: &'a str,
     /// Where the older ones have.
@@ -55,15 +53,13 @@ fn prepare_thread() -> io::Result<u32> {
 }
 
 impl Touched {
-    /// Wakes those who watch `file`. `renames` is called just before the rename.
-    pub fn wake(&self, file: &File<'_>, renames: impl Fn()) -> io::Result<()> {
+    /// Wakes those who watch `file`.
+    pub fn wake(&self, file: &File<'_>) -> io::Result<()> {
         let root = self.root()?;
+        // Held, its watches outlive the loss of its name.
         let shown = open_at(&root, file.path, libc::O_PATH | libc::O_NOFOLLOW)?;
         let mut others = Vec::new();
-        if number(&shown)? != file.current {
-            renames();
-            rename(&root, file.new, file.path)?;
-        }
+        rename(&root, file.new, file.path)?;
         for name in file.earlier {
             others.push(open_at(&root, name, libc::O_PATH | libc::O_NOFOLLOW)?);
         }
@@ -126,14 +122,6 @@ fn open_at(root: &OwnedFd, path: &str, flags: i32) -> io::Result<OwnedFd> {
     let opened = check(unsafe { libc::openat(root.as_raw_fd(), path.as_ptr(), flags | libc::O_CLOEXEC) })?;
     // SAFETY: just opened, nobody else has it.
     Ok(unsafe { OwnedFd::from_raw_fd(opened) })
-}
-
-fn number(file: &OwnedFd) -> io::Result<u64> {
-    // SAFETY: a structure of numbers; the call fills it.
-    let mut found: libc::stat = unsafe { std::mem::zeroed() };
-    // SAFETY: a descriptor and a structure that live.
-    check(unsafe { libc::fstat(file.as_raw_fd(), &raw mut found) })?;
-    Ok(found.st_ino)
 }
 
 fn rename(root: &OwnedFd, from: &str, to: &str) -> io::Result<()> {

@@ -41,8 +41,13 @@ impl Content {
             let part = certificate::extract(content_type, secret.value.expose(), file);
             return part.map(Self::made).map_err(|error| FsError::refused(libc::EIO, error.to_string()));
         }
-        match Encoding::of_face(secret, face) {
-            Encoding::Utf8 => Ok(Self::Value(secret.value.clone())),
+        Self::decoded(secret, Encoding::of_face(secret, face))
+    }
+
+    /// What the value was made of.
+    pub fn decoded(secret: &KeyVaultSecret, encoding: Encoding) -> FsResult<Self> {
+        match encoding {
+            Encoding::Text => Ok(Self::Value(secret.value.clone())),
             encoding => encoding.decode(secret.value.expose()).map(Self::made).ok_or_else(|| {
                 FsError::refused(libc::EIO, "the value is not what its tag file-encoding says: read secrets/NAME/value")
             }),
@@ -54,7 +59,7 @@ impl Encoding {
     /// How `face` of a secret is made of its value.
     pub fn of_face(secret: &KeyVaultSecret, face: Face) -> Self {
         match face {
-            Face::Value | Face::Certificate(_) => Self::Utf8,
+            Face::Value | Face::Certificate(_) => Self::Text,
             Face::File => Self::of(&secret.properties),
         }
     }

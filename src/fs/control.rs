@@ -16,7 +16,7 @@ use super::attr::{Attr, Entry, Opened, Stat};
 use super::content::Content;
 use super::draft::Target;
 use super::errno::{FsError, FsResult};
-use super::handles::Handle;
+
 use super::open::OpenFlags;
 use super::save::SETTLE_LIMIT;
 use super::tree::{Ino, Node};
@@ -92,7 +92,7 @@ impl SecretFs {
     pub(super) fn open_control(&self, call: &Call, ino: Ino, file: ControlFile, flags: OpenFlags) -> FsResult<Opened> {
         if !flags.changes() {
             let document = self.state().documents.get(&file).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
-            return Ok(self.opened(Handle::Content(document), true));
+            return Ok(self.opened(document));
         }
         if file != ControlFile::Refresh {
             return Err(FsError::refused(libc::EPERM, "of the files in .akvfs only refresh can be written"));
@@ -133,6 +133,8 @@ impl SecretFs {
         // By the aliases that they had; below, by those that they have.
         names.iter().for_each(|name| self.drop_children(name));
         self.store.expire(name);
+        self.drop_listings();
+        self.drop_missing();
         let asked = match name {
             Some(name) => self.store.find(name, wait.anew()).map(drop).map_err(FsError::from),
             None => self.listed(wait.anew()).map(drop),
@@ -146,6 +148,11 @@ impl SecretFs {
             Err(error) => return Err(error),
         }
         Ok(())
+    }
+
+    /// Waits until the kernel has heard all that it was told.
+    pub fn announced(&self, wait: Wait) {
+        self.kernel.settle(wait.remaining(&*self.clock));
     }
 
     /// Only the directory of a secret that is gone is dropped: a process that stands in one that was dropped has no

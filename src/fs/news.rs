@@ -21,7 +21,10 @@ impl SecretFs {
                 self.drop_children(secret);
                 self.drop_directory(secret);
             }
-            News::Rotated if is_moved => self.drop_all_but_values(secret),
+            News::Rotated if is_moved => {
+                self.drop_all_but_values(secret);
+                self.drop_listings();
+            }
             News::Rotated => self.drop_children(secret),
             News::Altered => {
                 self.drop_children(secret);

@@ -8,17 +8,17 @@ use std::collections::BTreeSet;
 
 use zeroize::Zeroizing;
 
-use crate::secret::{MAX_VALUE, SecretName, Version};
+use crate::secret::{SecretName, Version};
 use crate::store::ErrorKind;
 
 use super::attr::Opened;
 use super::audit::Purpose;
 use super::content::{Content, bound};
 use super::draft::{Growth, Target};
-use super::encoding::Encoding;
 use super::errno::{FsError, FsResult};
 use super::handles::Handle;
 use super::lookup::Home;
+use super::save::{check_may_save, owned};
 use super::state::{Bounce, Bounced};
 use super::tree::{Bound, DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
@@ -90,7 +90,7 @@ impl SecretFs {
             Node::Backup(secret) => self.open_backup(call, &secret, flags),
             Node::Meta(secret, version) => {
                 let (document, _) = self.document(call, &secret, version.as_ref())?;
-                Ok(self.opened(Handle::Content(Content::made(Zeroizing::new(document.into_bytes()))), true))
+                Ok(self.opened(Content::made(Zeroizing::new(document.into_bytes()))))
             }
             Node::Draft(id) => self.open_draft(call, id, flags),
             Node::ControlFile(file) => self.open_control(call, ino, file, flags),
@@ -106,12 +106,16 @@ impl SecretFs {
         }
     }
 
-    pub(super) fn opened(&self, handle: Handle, direct: bool) -> Opened {
-        // Only values go through the kernel's cache.
-        if !direct {
-            self.metrics.opens.add();
-        }
-        Opened { handle: self.state().open(handle), direct }
+    /// Past the kernel's cache.
+    pub(super) fn opened(&self, content: Content) -> Opened {
+        Opened { handle: self.state().open(Handle::Content(content)), direct: true }
+    }
+
+    /// Only values go through the kernel's cache.
+    fn opened_value(&self, secret: &SecretName, content: Content) -> Opened {
+        self.metrics.opens.add();
+        self.metrics.reads.add(secret);
+        Opened { handle: self.state().open(Handle::Content(content)), direct: false }
     }
 
     fn open_value(&self, call: &Call, ino: Ino, secret: &SecretName, face: Face) -> FsResult<Opened> {
@@ -132,7 +136,7 @@ impl SecretFs {
             }
             _ => {
                 self.state().has_arrived(call.thread);
-                Ok(self.opened(Handle::Content(content), false))
+                Ok(self.opened_value(secret, content))
             }
         }
     }
@@ -151,29 +155,28 @@ impl SecretFs {
         if content.bytes().len() as u64 != found.size {
             return Err(look_again());
         }
-        Ok(self.opened(Handle::Content(content), false))
+        Ok(self.opened_value(secret, content))
     }
 
     fn open_version(&self, call: &Call, secret: &SecretName, version: &Version, flags: OpenFlags) -> FsResult<Opened> {
         if flags.changes() {
             return Err(FsError::refused(libc::EPERM, "an old version cannot be changed: write to value"));
         }
+        let content = self.version_content(call, secret, version)?;
+        Ok(self.opened_value(secret, content))
+    }
+
+    pub(super) fn version_content(&self, call: &Call, secret: &SecretName, version: &Version) -> FsResult<Content> {
         if self.version_properties(secret, version, call.wait)?.is_disabled() {
             return Err(FsError::refused(libc::EACCES, "this version is disabled"));
         }
-        let kept = self.store.get(secret, Some(version), call.wait)?;
-        Ok(self.opened(Handle::Content(Content::Value(kept.value)), false))
+        Ok(Content::Value(self.store.get(secret, Some(version), call.wait)?.value))
     }
 
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
     fn send_back(&self, call: &Call, (secret, face): (&SecretName, Face), ino: Ino) -> FsResult<Opened> {
-        let found = self.store.find(secret, call.wait)?.properties;
-        if found.is_managed() {
-            return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
-        }
-        if found.is_disabled() {
-            return Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"));
-        }
+        let found = self.find(secret, call.wait)?.properties;
+        check_may_save(&found)?;
         self.state().bounce((call.thread, secret.clone(), face), ino, self.now());
         Err(look_again())
     }
@@ -194,10 +197,9 @@ impl SecretFs {
                 return Err(look_again());
             }
             if !loaded && !flags.truncate {
-                let (value, limit) = self.bytes_to_change(call, secret, *face)?;
+                let value = self.bytes_to_change(call, secret, *face)?;
                 self.with_draft(id, |draft| {
                     draft.load(value.bytes());
-                    draft.limit = limit;
                     Ok(())
                 })?;
             }
@@ -212,14 +214,11 @@ impl SecretFs {
         sent || (process != 0 && self.processes.descends(process, writers))
     }
 
-    /// The bytes that a writer who does not truncate starts from, and the most that he may write.
-    pub(super) fn bytes_to_change(&self, call: &Call, secret: &SecretName, face: Face) -> FsResult<(Content, usize)> {
+    /// The bytes that a writer who does not truncate starts from.
+    pub(super) fn bytes_to_change(&self, call: &Call, secret: &SecretName, face: Face) -> FsResult<Content> {
         match self.store.get(secret, None, call.wait) {
-            Ok(kept) => {
-                let limit = Encoding::of_face(&kept, face).most_bytes(MAX_VALUE);
-                Ok((Content::of(&kept, face)?, limit))
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok((Content::made(Zeroizing::default()), MAX_VALUE)),
+            Ok(kept) => Content::of(&kept, face),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Content::made(Zeroizing::default())),
             Err(error) => Err(error.into()),
         }
     }
@@ -229,12 +228,14 @@ impl SecretFs {
         let now = self.seconds();
         self.with_draft(id, |draft| {
             // A file that was just made is empty already; that alone is no save yet (`draft::Growth::Becomes`).
-            if flags.truncate && draft.growth != Growth::Becomes {
+            if flags.truncate && !matches!(draft.growth, Growth::Becomes(_)) {
                 draft.truncate(0, now)?;
             }
             draft.opens += 1;
             draft.closed = None;
-            draft.writers.insert(process);
+            if flags.write {
+                draft.writers.insert(process);
+            }
             Ok(())
         })?;
         let mut state = self.state();
@@ -253,9 +254,7 @@ impl SecretFs {
         flags: OpenFlags,
     ) -> FsResult<Opened> {
         match self.home(call, secret)? {
-            Home::Live(found) if found.properties.is_managed() => {
-                return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
-            }
+            Home::Live(found) if found.properties.is_managed() => return Err(owned()),
             Home::Live(_) | Home::Newborn => {}
             Home::Deleted | Home::Ghost => {
                 return Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"));
@@ -284,7 +283,7 @@ impl SecretFs {
     }
 }
 
-fn part(bytes: &[u8], offset: u64, size: usize) -> &[u8] {
+pub(super) fn part(bytes: &[u8], offset: u64, size: usize) -> &[u8] {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
     &bytes[start..start.saturating_add(size).min(bytes.len())]
 }

@@ -190,7 +190,24 @@ impl SecretFs {
     }
 }
 
-fn is_refused(error: &StoreError) -> bool {
+/// A certificate's own secret cannot be saved to.
+pub(super) fn owned() -> FsError {
+    FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate")
+}
+
+/// Refuses at once what the vault would refuse at close.
+pub(super) fn check_may_save(found: &SecretProperties) -> FsResult<()> {
+    if found.is_managed() {
+        return Err(owned());
+    }
+    if found.is_disabled() {
+        return Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"));
+    }
+    Ok(())
+}
+
+/// Whether a value may not be had, though the secret is there.
+pub(super) fn is_refused(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden)
 }
 
@@ -207,8 +224,8 @@ fn holds(kept: &KeyVaultSecret, face: Face, bytes: &[u8]) -> bool {
 
 /// `bytes` without the newline at their end that the file did not have before.
 fn without_added_newline<'a>(kept: &KeyVaultSecret, face: Face, bytes: &'a [u8]) -> &'a [u8] {
-    let had_one = Content::of(kept, face).is_ok_and(|content| content.bytes().ends_with(b"\n"));
-    bytes.strip_suffix(b"\n").filter(|_| !had_one).unwrap_or(bytes)
+    let had_none = Content::of(kept, face).is_ok_and(|content| !content.bytes().ends_with(b"\n"));
+    bytes.strip_suffix(b"\n").filter(|_| had_none).unwrap_or(bytes)
 }
 
 /// The string to store for these bytes, and the tag that says how it was made.
@@ -219,13 +236,12 @@ fn encode(face: Face, bytes: &[u8], attributes: &mut SecretAttributes) -> FsResu
         }
         return Ok(SecretValue::new(as_text(bytes)?.to_owned()));
     }
-    let content_type = attributes.content_type.as_deref();
-    let before = Encoding::told(attributes.tags.as_ref(), content_type);
-    let (after, mut text) = encoding::encode_keeping(before, bytes);
+    let before = Encoding::told(attributes.tags.as_ref(), attributes.content_type.as_deref());
+    let (after, mut text) = encoding::encode(before, bytes);
     if text.len() > MAX_VALUE {
         return Err(FsError::refused(libc::EFBIG, "made text of, these bytes are more than the 25600 of a value"));
     }
-    attributes.tags = encoding::retag(attributes.tags.take(), content_type, after);
+    attributes.tags = encoding::retag(attributes.tags.take(), after, &text);
     Ok(SecretValue::new(std::mem::take(&mut *text)))
 }
 

@@ -17,9 +17,15 @@ pub type Ino = u64;
 /// The number of a writer's own bytes; see `draft`.
 pub type DraftId = u64;
 
-/// Numbers of everything that comes and goes start here, so that they are not mistaken for another
-/// filesystem's when open files are compared by number.
-const FIRST: Ino = 1 << 40;
+/// Where the numbers of everything that comes and goes start: apart from those of other filesystems and of other
+/// mounts, because open files are compared by number alone (`processes`). A mount is a process, and has 2³⁰ numbers
+/// before it comes to the next one's. All are below 2⁵³, since some programs keep them in a double (JavaScript).
+fn first() -> Ino {
+    const ABOVE_OTHERS: Ino = 1 << 52;
+    /// The kernel's highest process number (`PID_MAX_LIMIT` in `include/linux/threads.h`).
+    const PROCESSES: Ino = 1 << 22;
+    ABOVE_OTHERS + (Ino::from(std::process::id()) % PROCESSES << 30)
+}
 
 /// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -89,6 +95,8 @@ struct Inode {
     bound: Option<Bound>,
     /// The vault no longer gives what it shows.
     revoked: bool,
+    /// One of several of its node, gone when it is forgotten.
+    another: bool,
 }
 
 /// What has one number that programs see.
@@ -113,7 +121,7 @@ const BACKUPS: Ino = 5;
 
 impl Inode {
     fn new(node: Node) -> Self {
-        Self { node, lookups: 0, bound: None, revoked: false }
+        Self { node, lookups: 0, bound: None, revoked: false, another: false }
     }
 
     /// Whether it shows a value of this secret.
@@ -129,7 +137,7 @@ impl Default for Tree {
             by_node: HashMap::new(),
             by_version: HashMap::new(),
             unbound: HashMap::new(),
-            next: FIRST,
+            next: first(),
         };
         let fixed = [
             (ROOT, Node::Root),
@@ -161,6 +169,14 @@ impl Tree {
         }
         let ino = self.number();
         self.put(ino, node.clone());
+        ino
+    }
+
+    /// One more inode of a file that has one number: for what it holds now. Programs are shown the one number.
+    pub fn another(&mut self, node: &Node) -> Ino {
+        self.intern(node);
+        let ino = self.number();
+        self.inodes.insert(ino, Inode { another: true, ..Inode::new(node.clone()) });
         ino
     }
 
@@ -214,6 +230,9 @@ impl Tree {
 
     /// The number that programs are shown for `ino`: the same for all inodes of one version.
     pub fn shown(&self, ino: Ino) -> Ino {
+        if let Some(Inode { node, another: true, .. }) = self.inodes.get(&ino) {
+            return self.by_node.get(node).copied().unwrap_or(ino);
+        }
         let Some(Inode { node: Node::Value(name, face), bound: Some(bound), .. }) = self.inodes.get(&ino) else {
             return ino;
         };
@@ -232,6 +251,10 @@ impl Tree {
         let inode = self.inodes.get_mut(&ino)?;
         inode.lookups = inode.lookups.saturating_sub(count);
         if inode.lookups > 0 {
+            return None;
+        }
+        if inode.another {
+            self.inodes.remove(&ino);
             return None;
         }
         match inode.node.clone() {
@@ -346,7 +369,7 @@ mod tests {
 
     fn bound(digit: char) -> Bound {
         let version = Version::parse(&digit.to_string().repeat(32)).expect("legal");
-        Bound { version, encoding: Encoding::Utf8, size: 3, updated_on: None }
+        Bound { version, encoding: Encoding::Text, size: 3, updated_on: None }
     }
 
     #[test]

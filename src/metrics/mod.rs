@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::secret::SecretName;
 use crate::store::{ErrorKind, Operation};
 
 /// Every operation.
@@ -157,6 +158,11 @@ impl Tally {
         *self.lock().entry(word).or_default() += 1;
     }
 
+    /// How many, of all words together.
+    pub fn total(&self) -> u64 {
+        self.lock().values().sum()
+    }
+
     /// Every word that was counted, in order.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
         self.lock().clone()
@@ -165,6 +171,36 @@ impl Tally {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
         // A count is one step, so a panic elsewhere leaves the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names counted by [`Reads`]. A vault with more is not read by name.
+const MOST_NAMES: usize = 4096;
+
+/// How often each secret was opened for reading. Names are not secret; still they stay in the mount's own file.
+#[derive(Debug, Default)]
+pub struct Reads(Mutex<BTreeMap<SecretName, u64>>);
+
+impl Reads {
+    /// One more of `name`, where there is room for it.
+    pub fn add(&self, name: &SecretName) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(name) {
+            *count += 1;
+        } else if counts.len() < MOST_NAMES {
+            counts.insert(name.clone(), 1);
+        }
+    }
+
+    /// The `count` that were read most, the most first.
+    pub fn most(&self, count: usize) -> Vec<(SecretName, u64)> {
+        let mut all: Vec<_> = {
+            let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.iter().map(|(name, count)| (name.clone(), *count)).collect()
+        };
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all.truncate(count);
+        all
     }
 }
 
@@ -240,6 +276,12 @@ pub struct Metrics {
     pub listing: Last,
     /// Values that were opened for reading.
     pub opens: Counter,
+    /// Which of them.
+    pub reads: Reads,
+    /// Looks at everything that a signal asked for, and that are over.
+    pub hangups: Counter,
+    /// Those of them that the vault did not answer.
+    pub hangups_failed: Counter,
     /// Opens of values that were told to the audit.
     pub audited: Counter,
     /// Those of them whose line was lost.
@@ -250,8 +292,8 @@ pub struct Metrics {
     pub versions: Counter,
     /// Failures of file operations, by errno; routine ones are left out.
     pub errors: Tally,
-    /// Requests of the kernel.
-    pub requests: Counter,
+    /// Requests of the kernel, by the call that they ask for.
+    pub requests: Tally,
     /// Requests that failed inside.
     pub panics: Counter,
 }
@@ -270,7 +312,10 @@ impl Metrics {
         for (errno, count) in self.errors.all() {
             page.sample("akvfs_errors_total", &[("errno", errno)], count);
         }
-        page.number("akvfs_kernel_requests_total", "counter", "Requests of the kernel.", self.requests.get());
+        page.family("akvfs_kernel_requests_total", "counter", "Requests of the kernel, by call.");
+        for (call, count) in self.requests.all() {
+            page.sample("akvfs_kernel_requests_total", &[("call", call)], count);
+        }
         page.number("akvfs_panics_total", "counter", "Requests that failed inside akvfs.", self.panics.get());
     }
 

@@ -19,7 +19,7 @@ impl SecretFs {
         match change.news {
             News::Appeared => {
                 self.drop_children(secret);
-                self.drop_directory(secret);
+                self.drop_missing();
             }
             News::Rotated if is_moved => {
                 self.drop_all_but_values(secret);

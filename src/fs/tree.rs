@@ -305,6 +305,19 @@ impl Tree {
         found
     }
 
+    /// Whether the kernel knows the directory of a secret by this name.
+    pub fn has_directory(&self, parent: Ino, name: &str) -> bool {
+        let named = SecretName::parse(name).ok().and_then(|name| self.by_node.get(&Node::Dir(name)));
+        parent == SECRETS && named.is_some_and(|ino| self.is_looked_up(*ino))
+    }
+
+    /// An inode of a version that nobody but one caller is shown, for once.
+    pub fn passing_value(&mut self, name: &SecretName, face: Face, bound: Bound) -> Ino {
+        let ino = self.number();
+        self.inodes.insert(ino, Inode { bound: Some(bound), ..Inode::new(Node::Value(name.clone(), face)) });
+        ino
+    }
+
     /// The values of this secret may no longer be read, until somebody is given them again. Gives back which these are.
     pub fn revoke(&mut self, secret: &SecretName) -> Vec<Ino> {
         let of_it = self.inodes.iter_mut().filter(|(_, inode)| inode.is_value_of(secret));

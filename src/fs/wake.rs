@@ -81,7 +81,7 @@ impl SecretFs {
         if old.is_empty() {
             // Who watches the directory hears of what takes another's place.
             let none = Version::parse(&"0".repeat(32)).map(|version| Bound { version, size: 0, ..bound.clone() });
-            old.extend(none.map(|none| state.tree.bound_value(secret, face, none)));
+            old.extend(none.map(|none| state.tree.passing_value(secret, face, none)));
         }
         let new = state.tree.bound_value(secret, face, bound);
         let place = (dir_ino, name.to_owned());
@@ -97,7 +97,12 @@ impl SecretFs {
 
     /// It is done.
     pub fn end_waking(&self) {
-        self.state().waking = None;
+        let mut state = self.state();
+        let unseen: Vec<_> = match state.waking.take() {
+            Some(waking) => waking.watched.old.into_iter().filter(|ino| !state.tree.is_looked_up(*ino)).collect(),
+            None => return,
+        };
+        unseen.into_iter().for_each(|ino| state.tree.remove(ino));
     }
 
     pub(super) fn is_waking(&self, call: &Call) -> bool {

@@ -109,7 +109,8 @@ impl SecretFs {
         let ttl = self.options.negative_ttl.min(self.options.kernel_ttl);
         let now = self.now();
         let mut state = self.state();
-        if ttl.is_zero() || !state.is_quiet(now) {
+        // What is deleted here by any path stands in deleted/ at once.
+        if ttl.is_zero() || !state.is_quiet(now) || state.tree.node(parent) == Some(&Node::Deleted) {
             return None;
         }
         if state.missing.len() >= MAX_MISSING {

@@ -49,9 +49,8 @@ impl Breaker {
 
     /// Tries whether the vault answers again, and says so.
     pub fn probe(&self, limit: Duration) -> bool {
-        if let Some(silence) = &mut *self.lock() {
-            silence.tried = self.clock.moment();
-        }
+        let tried = self.clock.moment();
+        self.lock().iter_mut().for_each(|silence| silence.tried = tried);
         // A refusal is an answer too.
         let answer = self.measured(|below| below.list(None, Wait::at_most(&*self.clock, limit)));
         !answer.is_err_and(|error| is_silence(error.kind))

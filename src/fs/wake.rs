@@ -128,6 +128,7 @@ impl SecretFs {
     pub(super) fn waking_stat(&self, ino: Ino) -> FsResult<Stat> {
         let bound = self.state().tree.bound(ino).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
         let stat = self.bound_stat(ino, &bound, None);
+        let stat = self.permitted(ino, stat);
         Ok(Stat { attr: Attr { nlink: 2, ..stat.attr }, ..stat })
     }
 

@@ -82,8 +82,7 @@ impl Kernel for Announcer {
 
     fn settle(&self, limit: Duration) {
         let (reached, wait) = mpsc::channel();
-        let sent = self.queue.send(Message::Reached(reached)).is_ok();
-        if sent && wait.recv_timeout(limit).is_err() {
+        if self.queue.send(Message::Reached(reached)).is_ok() && wait.recv_timeout(limit).is_err() {
             tracing::warn!("the kernel has not dropped what it was told to within {limit:?}");
         }
     }

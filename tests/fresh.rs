@@ -1,6 +1,8 @@
 //! What keeps the cache fresh, on a clock that is moved: what a refresher asks, what it hears, and what stands in for a
 //! vault that does not answer.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
 mod support;
 
 use std::collections::BTreeSet;

@@ -109,7 +109,8 @@ impl SecretFs {
         let ttl = self.options.negative_ttl.min(self.options.kernel_ttl);
         let now = self.now();
         let mut state = self.state();
-        if ttl.is_zero() || !state.is_quiet(now) {
+        // What is deleted here by any path stands in deleted/ at once.
+        if ttl.is_zero() || !state.is_quiet(now) || state.tree.node(parent) == Some(&Node::Deleted) {
             return None;
         }
         if state.missing.len() >= MAX_MISSING {
@@ -121,9 +122,14 @@ impl SecretFs {
         Some(ttl)
     }
 
-    /// The kernel asks anew for what it was told is not there.
+    /// The kernel asks anew for what it was told is not there. A directory that was made since is left alone: a process may
+    /// stand in it.
     pub(super) fn drop_missing(&self) {
-        let missing = std::mem::take(&mut self.state().missing);
-        missing.into_keys().for_each(|(parent, name)| self.kernel.tell(Notice::Entry(parent, name)));
+        let missing: Vec<_> = {
+            let mut state = self.state();
+            let all = std::mem::take(&mut state.missing);
+            all.into_keys().filter(|(parent, name)| !state.tree.has_directory(*parent, name)).collect()
+        };
+        missing.into_iter().for_each(|(parent, name)| self.kernel.tell(Notice::Entry(parent, name)));
     }
 }

@@ -23,6 +23,7 @@ pub mod journal;
 pub mod processes;
 pub mod rights;
 pub mod tree;
+pub mod wake;
 
 mod backup;
 mod document;

@@ -27,4 +27,5 @@ mod roles;
 mod saving;
 mod temporary;
 mod unopened;
+mod watchers;
 mod writers;

@@ -14,12 +14,11 @@ mod pfx;
 mod tests;
 mod text;
 
-use base64::Engine;
-use base64::alphabet;
-use base64::engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig};
 use zeroize::Zeroizing;
 
 use crate::secret::MAX_VALUE;
+
+use super::encoding::decode_base64;
 
 /// A file of `secrets/n/certificate/`. The names are certbot's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -171,19 +170,4 @@ pub fn extract(content_type: &str, value: &str, file: CertificateFile) -> Result
         CertificateFile::Chain => Ok(text::write("CERTIFICATE", &contents.ordered()?[1..])),
         CertificateFile::FullChain => Ok(text::write("CERTIFICATE", &contents.ordered()?)),
     }
-}
-
-/// Decodes base64 with or without padding, whatever white space stands in it.
-fn decode_base64(text: &str) -> Option<Zeroizing<Vec<u8>>> {
-    const TOLERANT: GeneralPurpose = GeneralPurpose::new(
-        &alphabet::STANDARD,
-        GeneralPurposeConfig::new()
-            .with_decode_padding_mode(DecodePaddingMode::Indifferent)
-            .with_decode_allow_trailing_bits(true),
-    );
-    let mut digits = Zeroizing::new(Vec::with_capacity(text.len()));
-    digits.extend(text.bytes().filter(|byte| !byte.is_ascii_whitespace()));
-    let mut bytes = Zeroizing::new(Vec::new());
-    TOLERANT.decode_vec(&*digits, &mut bytes).ok()?;
-    Some(bytes)
 }

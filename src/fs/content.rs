@@ -47,7 +47,7 @@ impl Content {
     /// What the value was made of.
     pub fn decoded(secret: &KeyVaultSecret, encoding: Encoding) -> FsResult<Self> {
         match encoding {
-            Encoding::Utf8 => Ok(Self::Value(secret.value.clone())),
+            Encoding::Text => Ok(Self::Value(secret.value.clone())),
             encoding => encoding.decode(secret.value.expose()).map(Self::made).ok_or_else(|| {
                 FsError::refused(libc::EIO, "the value is not what its tag file-encoding says: read secrets/NAME/value")
             }),
@@ -59,7 +59,7 @@ impl Encoding {
     /// How `face` of a secret is made of its value.
     pub fn of_face(secret: &KeyVaultSecret, face: Face) -> Self {
         match face {
-            Face::Value | Face::Certificate(_) => Self::Utf8,
+            Face::Value | Face::Certificate(_) => Self::Text,
             Face::File => Self::of(&secret.properties),
         }
     }

@@ -19,7 +19,7 @@ use super::errno::{FsError, FsResult};
 use super::handles::Handle;
 use super::open::OpenFlags;
 use super::tree::{Ino, Node};
-use super::{Call, Notice, SecretFs};
+use super::{Call, SecretFs};
 
 /// The directory's name.
 pub(super) const CONTROL: &str = ".akvfs";
@@ -119,8 +119,8 @@ impl SecretFs {
         self.drop_listings();
         self.drop_missing();
         let asked = match name {
-            Some(name) => self.store.find(name, wait).map(drop).map_err(FsError::from),
-            None => self.listed(wait).map(drop),
+            Some(name) => self.store.find(name, wait.anew()).map(drop).map_err(FsError::from),
+            None => self.listed(wait.anew()).map(drop),
         };
         names.iter().for_each(|name| self.drop_children(name));
         match asked {
@@ -139,11 +139,6 @@ impl SecretFs {
         if self.store.find(secret, wait).is_err_and(|error| error.kind == ErrorKind::NotFound) {
             self.drop_directory(secret);
         }
-    }
-
-    fn drop_directory(&self, secret: &SecretName) {
-        let secrets = self.state().tree.intern(&Node::Secrets);
-        self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
     }
 }
 

@@ -124,6 +124,12 @@ impl SecretFs {
     /// The kernel asks anew for what it was told is not there.
     pub(super) fn drop_missing(&self) {
         let missing = std::mem::take(&mut self.state().missing);
-        missing.into_keys().for_each(|(parent, name)| self.kernel.tell(Notice::Entry(parent, name)));
+        // What was made meanwhile is no missing name any more; a process may stand in it.
+        let is_made = |name: &str| {
+            let secret = SecretName::parse(name).ok();
+            secret.is_some_and(|secret| self.state().tree.secrets().contains(&secret))
+        };
+        let missing = missing.into_keys().filter(|(_, name)| !is_made(name));
+        missing.for_each(|(parent, name)| self.kernel.tell(Notice::Entry(parent, name)));
     }
 }

@@ -44,16 +44,20 @@ impl SecretFs {
     }
 
     fn read_opened(&self, call: &Call, handle: u64, known: usize) -> FsResult<Reading> {
-        let mut reading = match self.state().handles.get(&handle) {
-            Some(Handle::Directory(reading)) => reading.clone(),
+        // Taken out while it grows: a copy of ten thousand names a page would take longer than the pages.
+        let mut reading = match self.state().handles.get_mut(&handle) {
+            Some(Handle::Directory(reading)) => {
+                let fresh = Reading::new(reading.ino);
+                std::mem::replace(reading, fresh)
+            }
             _ => return Err(FsError::plain(libc::EBADF)),
         };
         if known == 0 {
             reading = Reading::new(reading.ino);
         }
-        self.read_on(call, &mut reading, known)?;
+        let read = self.read_on(call, &mut reading, known);
         self.state().handles.insert(handle, Handle::Directory(reading.clone()));
-        Ok(reading)
+        read.map(|()| reading)
     }
 
     fn read_on(&self, call: &Call, reading: &mut Reading, known: usize) -> FsResult<()> {
@@ -62,10 +66,15 @@ impl SecretFs {
         }
         while reading.entries.len() <= known && reading.rest != Rest::Nothing {
             let (more, rest) = self.entries(call, reading.ino, &reading.rest)?;
-            Arc::make_mut(&mut reading.entries).extend(more);
+            let entries = Arc::make_mut(&mut reading.entries);
+            if entries.is_empty() {
+                entries.extend(self.dots(reading.ino)?);
+            }
+            entries.extend(more);
             reading.rest = rest;
         }
-        if reading.rest == Rest::Nothing {
+        let is_listing = |node: &Node| matches!(node, Node::Secrets | Node::Files | Node::Backups | Node::Deleted);
+        if reading.rest == Rest::Nothing && is_listing(&self.node(reading.ino)?) {
             // The kernel keeps these names now; until when, its next look at the attributes says.
             self.kernel.tell(Notice::Attributes(reading.ino));
         }
@@ -90,18 +99,34 @@ impl SecretFs {
     }
 
     /// The entry of a name in a listing, as a look-up would give it but from memory alone. What is not there is looked up
-    /// when it is used. The kernel has looked it up then: it will forget it.
+    /// when it is used. The kernel has looked it up then and will forget it, but for the dots.
     pub fn list_entry(&self, call: &Call, dir: Ino, listed: &DirEntry) -> Entry {
         let call = Call { wait: Wait::No, ..*call };
         let of_names = matches!(self.node(dir), Ok(Node::Secrets | Node::Files | Node::Deleted | Node::Root));
-        if of_names && let Ok(entry) = self.look_up(&call, dir, &listed.name) {
+        if of_names
+            && !listed.is_dots()
+            && let Ok(entry) = self.look_up(&call, dir, &listed.name)
+        {
             return entry;
         }
         let known = self.state().tree.bound(listed.ino).map_or(0, |bound| bound.size);
         let unknown = Attr { ino: listed.ino, kind: listed.kind, size: known, ..self.ghost_attr() };
         let stat = self.getattr(&call, listed.ino).unwrap_or(Stat { attr: unknown, ttl: Duration::ZERO });
-        self.state().tree.looked_up(listed.ino);
+        if !listed.is_dots() {
+            self.state().tree.looked_up(listed.ino);
+        }
         Entry { node: listed.ino, stat, ttl: Duration::ZERO }
+    }
+
+    /// The directory itself and the one above it: the kernel adds neither.
+    fn dots(&self, ino: Ino) -> FsResult<[DirEntry; 2]> {
+        let node = self.node(ino)?;
+        let above = self.state().above(&node);
+        Ok([(ino, "."), (above, "..")].map(|(ino, name)| DirEntry {
+            ino,
+            kind: Kind::Directory,
+            name: name.to_owned(),
+        }))
     }
 
     fn entries(&self, call: &Call, ino: Ino, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use crate::secret::{NameError, SecretName, SecretProperties, Version};
-use crate::store::{ErrorKind, Found, Wait};
+use crate::store::{ErrorKind, Found, StoreError, Wait};
 
 use super::attr::{Attr, Entry, Stat};
 use super::certificate::{CertificateFile, is_certificate};
 use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
 use super::list::{ROOT_NAMES, all_versions};
+use super::save::is_refused;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
@@ -26,6 +27,10 @@ pub const VERSIONS: &str = "versions";
 pub const CERTIFICATE: &str = "certificate";
 /// The link in `versions/`.
 pub const CURRENT: &str = "current";
+
+/// The longest name of a file, in bytes, as statfs tells it and everywhere else; the kernel lets FUSE have 1024. Whatever
+/// names a file looks it up first, so this is asked at look-up alone.
+pub const MAX_FILE_NAME: usize = 255;
 
 /// How often a look-up starts anew because the kernel forgot its inode at that very moment. Once is rare.
 const MAX_FORGOTTEN: usize = 8;
@@ -85,6 +90,9 @@ impl SecretFs {
     }
 
     fn find_entry(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if name.len() > MAX_FILE_NAME {
+            return Err(FsError::plain(libc::ENAMETOOLONG));
+        }
         match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
@@ -278,7 +286,11 @@ impl SecretFs {
         match &node {
             _ if is_ghost => {}
             Node::OldVersion(_, version) | Node::Meta(_, Some(version)) => {
-                self.version_properties(secret, version, call.wait)?;
+                match self.version_properties(secret, version, call.wait) {
+                    // By this the vault says that it is there.
+                    Err(FsError::Store(error)) if error.kind == ErrorKind::Disabled => {}
+                    answer => drop(answer?),
+                }
             }
             _ => return self.entry_of(call, &node),
         }
@@ -297,22 +309,46 @@ impl SecretFs {
     pub fn readlink(&self, call: &Call, ino: Ino) -> FsResult<String> {
         match self.node(ino)? {
             Node::Current(secret) => {
-                let version = self.store.get(&secret, None, call.wait)?.properties.version;
-                Ok(version.ok_or_else(no_entry)?.to_string())
+                let version = match self.store.get(&secret, None, call.wait) {
+                    Ok(kept) => kept.properties.version.ok_or_else(no_entry)?,
+                    Err(error) if is_refused(&error) => self.newest_version(&secret, error, call.wait)?,
+                    Err(error) => return Err(error.into()),
+                };
+                Ok(version.to_string())
             }
             _ => Err(FsError::plain(libc::EINVAL)),
         }
     }
 
-    /// What the vault lists of one version.
+    /// Which version is current where the get of it is refused: the one made last, if that was only one. Dates have
+    /// one-second grain, and a wrong answer is worse than none.
+    fn newest_version(&self, secret: &SecretName, refused: StoreError, wait: Wait) -> FsResult<Version> {
+        let mut listed = all_versions(&*self.store, secret, wait)?;
+        if refused.kind == ErrorKind::Disabled {
+            listed.retain(SecretProperties::is_disabled);
+        }
+        let newest = listed.iter().map(|item| item.created_on).max();
+        let mut last = listed.into_iter().filter(|item| Some(item.created_on) == newest);
+        match (last.next().and_then(|item| item.version), last.next()) {
+            (Some(version), None) => Ok(version),
+            _ => Err(refused.into()),
+        }
+    }
+
+    /// What the vault lists of one version. Who may not list can still get it, if he knows its name.
     pub(super) fn version_properties(
         &self,
         secret: &SecretName,
         version: &Version,
         wait: Wait,
     ) -> FsResult<SecretProperties> {
-        let listed = all_versions(&*self.store, secret, wait)?;
-        listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry)
+        match all_versions(&*self.store, secret, wait) {
+            Ok(listed) => listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry),
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                Ok(self.store.get(secret, Some(version), wait)?.properties)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a secret's directory is now.
@@ -330,13 +366,25 @@ impl SecretFs {
         }
     }
 
+    /// What is known of a secret. Who may neither get nor list cannot be told whether it is there; he is not told that it
+    /// is not, since he may be the one who sets it.
+    pub(super) fn find(&self, secret: &SecretName, wait: Wait) -> Result<Found, StoreError> {
+        match self.store.find(secret, wait) {
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                let properties = SecretProperties::bare("", secret);
+                Ok(Found { properties, current: None, valid_for: Duration::ZERO })
+            }
+            answer => answer,
+        }
+    }
+
     /// As [`home`](Self::home), without a look at the deleted ones.
     fn live_home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
         let (is_newborn, has_ghosts) = {
             let state = self.state();
             (state.newborn.contains_key(secret), state.ghosts.contains_key(secret))
         };
-        match self.store.find(secret, call.wait) {
+        match self.find(secret, call.wait) {
             Ok(found) => {
                 if is_newborn {
                     // Somebody else saved it first.

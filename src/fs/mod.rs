@@ -12,6 +12,7 @@
 //! it each draft has one that is held during its save; the state may be locked under it, never the other way round.
 
 pub mod attr;
+pub mod audit;
 pub mod certificate;
 pub mod content;
 pub mod control;
@@ -29,6 +30,7 @@ pub mod handles;
 mod keeps;
 mod list;
 mod lookup;
+mod news;
 mod open;
 mod remove;
 mod rename;
@@ -40,6 +42,7 @@ mod unopened;
 mod write;
 mod xattr;
 
+pub use lookup::MAX_FILE_NAME;
 pub use open::OpenFlags;
 pub use rename::RenameMode;
 pub use status::About;
@@ -55,6 +58,7 @@ use crate::metrics::Metrics;
 use crate::secret::{KeyVaultSecret, SecretName};
 use crate::store::{Operation, SecretStore, StoreError, Wait};
 
+use audit::Audit;
 use content::Content;
 use draft::Draft;
 use errno::{FsError, FsResult};
@@ -82,6 +86,8 @@ pub enum Notice {
     Entry(Ino, String),
     /// The attributes of this inode; its bytes stay.
     Attributes(Ino),
+    /// The attributes of this inode, and its bytes.
+    Content(Ino),
 }
 
 /// The way to the kernel's caches. Telling never happens on the caller's thread (FUSE.md 3.3).
@@ -160,6 +166,7 @@ pub struct SecretFs {
     kernel: Arc<dyn Kernel>,
     options: FsOptions,
     metrics: Arc<Metrics>,
+    audit: Option<Arc<dyn Audit>>,
     mounted: i64,
     /// The kernel sends no OPEN, or no OPENDIR.
     without: (AtomicBool, AtomicBool),
@@ -184,6 +191,7 @@ impl SecretFs {
             kernel,
             options,
             metrics,
+            audit: None,
             mounted,
             without: Default::default(),
             state: Mutex::default(),
@@ -193,7 +201,7 @@ impl SecretFs {
     /// Whether somebody here must see each open: only where nothing is written and nobody keeps an account of readers
     /// can the kernel do without.
     pub fn needs_open(&self) -> bool {
-        !self.options.read_only
+        !self.options.read_only || self.audit.is_some()
     }
 
     /// Whether somebody here must see who lists directories: what removes a tree does.
@@ -220,6 +228,11 @@ impl SecretFs {
     /// The same, that counts in `metrics`.
     pub fn counting(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same, that tells `audit` of every open of a value.
+    pub fn audited(self, audit: Option<Arc<dyn Audit>>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Where it counts.

@@ -8,13 +8,13 @@ use std::collections::BTreeSet;
 
 use zeroize::Zeroizing;
 
-use crate::secret::{MAX_VALUE, SecretName, Version};
+use crate::secret::{SecretName, Version};
 use crate::store::ErrorKind;
 
 use super::attr::Opened;
+use super::audit::Purpose;
 use super::content::{Content, bound};
 use super::draft::{Growth, Target};
-use super::encoding::Encoding;
 use super::errno::{FsError, FsResult};
 use super::handles::Handle;
 use super::lookup::Home;
@@ -62,6 +62,12 @@ fn look_again() -> FsError {
 impl SecretFs {
     /// Opens a file.
     pub fn open(&self, call: &Call, ino: Ino, flags: OpenFlags) -> FsResult<Opened> {
+        let opened = self.open_node(call, ino, flags);
+        self.audit(call, ino, if flags.changes() { Purpose::Write } else { Purpose::Read }, &opened);
+        opened
+    }
+
+    fn open_node(&self, call: &Call, ino: Ino, flags: OpenFlags) -> FsResult<Opened> {
         if flags.changes() {
             self.check_writable()?;
         }
@@ -161,7 +167,7 @@ impl SecretFs {
 
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
     fn send_back(&self, call: &Call, (secret, face): (&SecretName, Face), ino: Ino) -> FsResult<Opened> {
-        let found = self.store.find(secret, call.wait)?.properties;
+        let found = self.find(secret, call.wait)?.properties;
         if found.is_managed() {
             return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
         }
@@ -188,10 +194,9 @@ impl SecretFs {
                 return Err(look_again());
             }
             if !loaded && !flags.truncate {
-                let (value, limit) = self.bytes_to_change(call, secret, *face)?;
+                let value = self.bytes_to_change(call, secret, *face)?;
                 self.with_draft(id, |draft| {
                     draft.load(value.bytes());
-                    draft.limit = limit;
                     Ok(())
                 })?;
             }
@@ -206,14 +211,11 @@ impl SecretFs {
         sent || (process != 0 && self.processes.descends(process, writers))
     }
 
-    /// The bytes that a writer who does not truncate starts from, and the most that he may write.
-    pub(super) fn bytes_to_change(&self, call: &Call, secret: &SecretName, face: Face) -> FsResult<(Content, usize)> {
+    /// The bytes that a writer who does not truncate starts from.
+    pub(super) fn bytes_to_change(&self, call: &Call, secret: &SecretName, face: Face) -> FsResult<Content> {
         match self.store.get(secret, None, call.wait) {
-            Ok(kept) => {
-                let limit = Encoding::of_face(&kept, face).most_bytes(MAX_VALUE);
-                Ok((Content::of(&kept, face)?, limit))
-            }
-            Err(error) if error.kind == ErrorKind::NotFound => Ok((Content::made(Zeroizing::default()), MAX_VALUE)),
+            Ok(kept) => Content::of(&kept, face),
+            Err(error) if error.kind == ErrorKind::NotFound => Ok(Content::made(Zeroizing::default())),
             Err(error) => Err(error.into()),
         }
     }

@@ -46,6 +46,12 @@ pub fn is_dying(thread: u32) -> bool {
     (pending("SigPnd:") | pending("ShdPnd:")) & SIGKILL_BIT != 0
 }
 
+/// The program that `process` runs: the path of its file, else, where that may not be seen, its short name.
+pub fn program_of(process: Process) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{process}/exe")).ok().map(|path| path.to_string_lossy().into_owned());
+    path.or_else(|| fs::read_to_string(format!("/proc/{process}/comm")).ok().map(|name| name.trim_end().to_owned()))
+}
+
 /// The machine's processes, from `/proc`.
 #[derive(Debug, Default)]
 pub struct ProcFs;

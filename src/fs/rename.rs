@@ -224,7 +224,7 @@ impl SecretFs {
         if from != to {
             return Err(fixed());
         }
-        let (content, _) = self.bytes_to_change(call, &secret, face)?;
+        let content = self.bytes_to_change(call, &secret, face)?;
         let (process, now) = (self.process(call), self.seconds());
         let mut state = self.state();
         state.movers.insert((secret.clone(), face), (process, self.now()));

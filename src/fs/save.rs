@@ -90,8 +90,7 @@ impl SecretFs {
     /// What the vault holds before a save. Asked anew: neither "these bytes are there already" nor the tags to carry over
     /// may come from what another party has replaced meanwhile.
     fn before_saving(&self, secret: &SecretName, wait: Wait) -> FsResult<Before> {
-        self.store.expire(Some(secret));
-        match self.store.get(secret, None, wait) {
+        match self.store.get(secret, None, wait.anew()) {
             Ok(kept) => Ok(Before::Same(Box::new(kept))),
             Err(error) => match error.kind {
                 ErrorKind::NotFound => Ok(self.new_secret(secret)),
@@ -154,8 +153,7 @@ impl SecretFs {
             }
             return Ok(());
         }
-        self.store.expire(Some(secret));
-        let before = self.properties(secret, version, wait)?;
+        let before = self.properties(secret, version, wait.anew())?;
         let changes = super::document::parse(bytes, Some(&before))?;
         self.change(secret, version, &changes, wait)
     }
@@ -192,7 +190,8 @@ impl SecretFs {
     }
 }
 
-fn is_refused(error: &StoreError) -> bool {
+/// Whether a value may not be had, though the secret is there.
+pub(super) fn is_refused(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden)
 }
 
@@ -221,13 +220,12 @@ fn encode(face: Face, bytes: &[u8], attributes: &mut SecretAttributes) -> FsResu
         }
         return Ok(SecretValue::new(as_text(bytes)?.to_owned()));
     }
-    let content_type = attributes.content_type.as_deref();
-    let before = Encoding::told(attributes.tags.as_ref(), content_type);
-    let (after, mut text) = encoding::encode_keeping(before, bytes);
+    let before = Encoding::told(attributes.tags.as_ref(), attributes.content_type.as_deref());
+    let (after, mut text) = encoding::encode(before, bytes);
     if text.len() > MAX_VALUE {
         return Err(FsError::refused(libc::EFBIG, "made text of, these bytes are more than the 25600 of a value"));
     }
-    attributes.tags = encoding::retag(attributes.tags.take(), content_type, after);
+    attributes.tags = encoding::retag(attributes.tags.take(), after, &text);
     Ok(SecretValue::new(std::mem::take(&mut *text)))
 }
 

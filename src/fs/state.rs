@@ -15,7 +15,7 @@ use super::draft::{Draft, Place, Target};
 use super::handles::{Handle, Readings};
 use super::journal::Journal;
 use super::processes::Process;
-use super::tree::{DraftId, Face, Ino, Node, Tree};
+use super::tree::{DraftId, Face, Ino, Node, ROOT, Tree};
 
 /// How long a thread whose open was answered ESTALE has to come back (measured: at once; SAVES.md 2).
 const BOUNCE_LIMIT: Duration = Duration::from_secs(2);
@@ -270,6 +270,18 @@ impl State {
     /// Notes under which directory a secret's own is shown now. Gives back where the kernel may still have it.
     pub fn show_in(&mut self, name: &SecretName, parent: Ino) -> Option<Ino> {
         self.shown_in.insert(name.clone(), parent).filter(|before| *before != parent)
+    }
+
+    /// The directory above this one; of the root itself.
+    pub fn above(&mut self, node: &Node) -> Ino {
+        match node {
+            Node::Dir(name) => match self.shown_in.get(name) {
+                Some(parent) => *parent,
+                None => self.tree.intern(&Node::Secrets),
+            },
+            Node::Versions(name) | Node::Certificate(name) => self.tree.intern(&Node::Dir(name.clone())),
+            _ => ROOT,
+        }
     }
 
     /// Whether a reader was overtaken by a save just before, until it arrives; if not, from now on it was.

@@ -65,6 +65,9 @@ impl SecretFs {
             "options": about.options,
             "operations": self.asked_operations(),
             "listing": self.listing_status(),
+            "silent_since": date(metrics.silent_since.get()),
+            "stale_answers": metrics.stale.all().map(|(_, counter)| counter.get()).sum::<u64>(),
+            "refreshes": metrics.refreshes.get(),
             "cache": {
                 "hits": metrics.hits.all().map(|(_, counter)| counter.get()).sum::<u64>(),
                 "misses": metrics.misses.all().map(|(_, counter)| counter.get()).sum::<u64>(),
@@ -74,6 +77,8 @@ impl SecretFs {
             },
             "files": {
                 "opens": metrics.opens.get(),
+                "audited": metrics.audited.get(),
+                "audit_lost": metrics.audit_lost.get(),
                 "saves": metrics.saves.get(),
                 "versions": metrics.versions.get(),
                 "kernel_requests": metrics.requests.total(),

@@ -72,6 +72,7 @@ impl SecretFs {
 
     /// At most `size` bytes at `offset` of a file that nobody opened.
     pub fn read_unopened(&self, call: &Call, ino: Ino, offset: u64, size: usize) -> FsResult<Zeroizing<Vec<u8>>> {
+        self.refuse_revoked(ino)?;
         let content = self.unopened_content(call, ino)?;
         Ok(Zeroizing::new(part(content.bytes(), offset, size).to_vec()))
     }

@@ -8,6 +8,7 @@ use crate::secret::{NameError, SecretName};
 use crate::store::{ErrorKind, Wait};
 
 use super::attr::{Attr, Entry, Opened, Stat};
+use super::audit::Purpose;
 use super::control::ControlFile;
 use super::draft::{Draft, Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
@@ -65,6 +66,7 @@ impl SecretFs {
         let opened = self.start_writing(id, self.process(call), flags)?;
         let entry = self.draft_entry(id)?;
         self.state().tree.looked_up(entry.node);
+        self.audit(call, entry.node, Purpose::Write, &Ok(()));
         Ok((entry, opened))
     }
 
@@ -219,6 +221,7 @@ impl SecretFs {
             // A kernel that does not pass O_TRUNC on cuts the file before it opens it.
             (Node::ControlFile(ControlFile::Refresh), Some(0)) => Ok(before),
             (Node::ControlFile(_), Some(_)) => Err(FsError::plain(libc::EPERM)),
+            (Node::Backup(_), Some(_)) => Err(super::backup::in_use()),
             (_, Some(_)) => Err(FsError::plain(libc::EISDIR)),
             (_, None) => Ok(Stat { attr: Attr { ..before.attr }, ttl: before.ttl }),
         }
@@ -241,11 +244,10 @@ impl SecretFs {
     /// truncate(2): there is no descriptor to close, so it saves at once.
     fn truncate_value(&self, call: &Call, secret: &SecretName, face: Face, size: u64) -> FsResult<()> {
         let id = self.state().new_draft(Target::Value(secret.clone(), face), None);
-        let saved = self.bytes_to_change(call, secret, face).and_then(|(value, limit)| {
+        let saved = self.bytes_to_change(call, secret, face).and_then(|value| {
             let now = self.seconds();
             self.with_draft(id, |draft| {
                 draft.load(value.bytes());
-                draft.limit = limit;
                 draft.truncate(size, now)
             })?;
             self.save(id, call.wait)

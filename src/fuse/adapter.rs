@@ -13,7 +13,7 @@ use fuser::{
 use crate::clock::unix_seconds;
 use crate::fs::attr::Entry;
 use crate::fs::journal::Asked;
-use crate::fs::{Call, Change, OpenFlags, RenameMode, SecretFs};
+use crate::fs::{Call, Change, MAX_FILE_NAME, OpenFlags, RenameMode, SecretFs};
 
 use super::dispatch::{Adapter, OpenedDir};
 use super::reply::{
@@ -255,7 +255,11 @@ impl Filesystem for Adapter {
             let act = move |fs: &SecretFs, call: &Call| fs.read_unopened(call, ino.0, offset, size);
             return self.read_call(request, asked, reply, act, send_data);
         }
-        send_data(reply, self.at_once(&asked, |fs| fs.read(handle.0, offset, size)));
+        let act = |fs: &SecretFs| {
+            fs.refuse_revoked(ino.0)?;
+            fs.read(handle.0, offset, size)
+        };
+        send_data(reply, self.at_once(&asked, act));
     }
 
     fn write(
@@ -375,7 +379,7 @@ impl Filesystem for Adapter {
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
         self.count("statfs");
         // A vault states no size; the figures only keep tools from thinking it full. Never asks the vault.
-        reply.statfs(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, 255, 4096);
+        reply.statfs(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, MAX_FILE_NAME as u32, 4096);
     }
 
     fn setxattr(

@@ -229,6 +229,12 @@ pub struct Metrics {
     pub hits: ByOperation<Counter>,
     /// What it had to ask for.
     pub misses: ByOperation<Counter>,
+    /// What it answered with the last that it knew, since the vault did not.
+    pub stale: ByOperation<Counter>,
+    /// Since when the vault has not answered; never, while it does.
+    pub silent_since: Last,
+    /// How often all that is in use was asked anew.
+    pub refreshes: Counter,
     /// Values put out of the cache for lack of room.
     pub evictions: Counter,
     /// Values in the cache.
@@ -239,6 +245,10 @@ pub struct Metrics {
     pub listing: Last,
     /// Values that were opened for reading.
     pub opens: Counter,
+    /// Opens of values that were told to the audit.
+    pub audited: Counter,
+    /// Those of them whose line was lost.
+    pub audit_lost: Counter,
     /// Values that programs wrote.
     pub saves: Counter,
     /// Versions that these made: fewer, where a save changed nothing.
@@ -257,6 +267,8 @@ impl Metrics {
         self.write_vault(page);
         self.write_cache(page);
         page.number("akvfs_value_opens_total", "counter", "Values opened for reading.", self.opens.get());
+        page.number("akvfs_audited_total", "counter", "Opens of values told to the audit.", self.audited.get());
+        page.number("akvfs_audit_lost_total", "counter", "Lines of the audit that were lost.", self.audit_lost.get());
         page.number("akvfs_saves_total", "counter", "Values that programs wrote.", self.saves.get());
         page.number("akvfs_versions_made_total", "counter", "Versions that saves made.", self.versions.get());
         page.family("akvfs_errors_total", "counter", "File operations that failed, by errno; routine ones left out.");
@@ -301,6 +313,11 @@ impl Metrics {
         for (name, help, counters) in [
             ("akvfs_cache_hits_total", "Questions that the cache answered from memory.", &self.hits),
             ("akvfs_cache_misses_total", "Questions that it had to ask the vault.", &self.misses),
+            (
+                "akvfs_cache_stale_total",
+                "Questions answered with the last known, since the vault did not.",
+                &self.stale,
+            ),
         ] {
             page.family(name, "counter", help);
             for (operation, counter) in counters.all().filter(|(_, counter)| counter.get() > 0) {

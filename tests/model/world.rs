@@ -145,7 +145,9 @@ impl World {
             }
         };
         self.fs.releasedir(handle);
-        Ok(errno(entries)?.iter().map(|entry| entry.name.clone()).collect())
+        let names: Vec<_> = errno(entries)?.iter().map(|entry| entry.name.clone()).collect();
+        assert_eq!(names[..2], [".", ".."], "{path:?}");
+        Ok(names[2..].to_vec())
     }
 
     /// The bytes, the size that stat shows, and the permissions.

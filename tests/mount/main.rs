@@ -5,8 +5,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+mod compiled;
+
 mod calls;
 mod commands;
+mod error_table;
 mod harness;
 mod messages;
 mod outages;
@@ -15,6 +19,7 @@ mod reading;
 mod readme;
 mod refusals;
 mod removing;
+mod roles;
 mod saving;
 mod unopened;
 mod writers;

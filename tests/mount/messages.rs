@@ -34,10 +34,10 @@ fn cost(world: &World, act: &dyn Fn(&World)) -> Counts {
     act(world);
     act(world);
     let tries = (0..TRIES).map(|_| {
+        settle();
         let (first, second) = (counts(world), counts(world));
         (0..ROUNDS).for_each(|_| act(world));
-        // RELEASE is sent behind the back of who closes: before anything else is asked it is counted.
-        std::thread::sleep(std::time::Duration::from_millis(50));
+        settle();
         let third = counts(world);
         let looking = difference(&second, &first);
         let mut cost = difference(&third, &second);
@@ -46,6 +46,18 @@ fn cost(world: &World, act: &dyn Fn(&World)) -> Counts {
         cost
     });
     tries.min_by_key(|cost| cost.values().sum::<u64>()).unwrap()
+}
+
+/// RELEASE is sent behind the back of who closes.
+fn settle() {
+    std::thread::sleep(std::time::Duration::from_millis(50));
+}
+
+/// Whether these are `ROUNDS` times each of these calls and nothing else; of the last RELEASE one may be late, or come
+/// from before.
+fn is_each_once(cost: &Counts, calls: [&str; 2]) -> bool {
+    let [open, close] = calls.map(|call| cost.get(call).copied().unwrap_or_default());
+    cost.len() == 2 && open == ROUNDS && close.abs_diff(ROUNDS) <= 2
 }
 
 fn read(path: &Path) -> Vec<u8> {
@@ -133,15 +145,15 @@ fn a_warm_read_only_mount_is_asked_nothing() {
 fn a_warm_writable_mount_is_asked_to_open_and_to_release() {
     let Some(world) = world("rw") else { return };
     for (what, act) in opens() {
-        let expected = [("open", ROUNDS), ("release", ROUNDS)].map(|(call, count)| (call.to_owned(), count));
-        assert_eq!(cost(&world, &act), expected.into(), "{what}");
+        let cost = cost(&world, &act);
+        assert!(is_each_once(&cost, ["open", "release"]), "{what}: {cost:?}");
     }
     for (what, act) in looks() {
         assert_eq!(cost(&world, &act), Counts::new(), "{what}");
     }
     for (what, act) in listings() {
-        let expected = [("opendir", ROUNDS), ("releasedir", ROUNDS)].map(|(call, count)| (call.to_owned(), count));
-        assert_eq!(cost(&world, &act), expected.into(), "{what}");
+        let cost = cost(&world, &act);
+        assert!(is_each_once(&cost, ["opendir", "releasedir"]), "{what}: {cost:?}");
     }
     assert_eq!(world.vault.requests("get"), 2);
 }

@@ -112,6 +112,21 @@ fn sizes_are_right(how: &str) {
     }
 }
 
+/// The kernel adds neither `.` nor `..` to what a filesystem lists.
+#[test]
+fn every_directory_lists_itself_and_the_one_above() {
+    let Some(world) = World::new(&[("a", "x"), ("gone", "x")], "") else { return };
+    world.bash("gone", r#"rm -r "$D" && stat "$M/deleted/gone""#).ok();
+    let script = r#"
+        for dir in . secrets deleted files backup .akvfs secrets/a secrets/a/versions deleted/gone; do
+            cd "$M/$dir"
+            [ "$(ls -a | head -2 | xargs)" = ". .." ] || echo "$dir: no dots"
+            [ "$(ls -ai | awk '$2 == "." { print $1 }')" = "$(stat -c %i .)" ] || echo "$dir: another ."
+            [ "$dir" = . ] || [ "$(ls -ai | awk '$2 == ".." { print $1 }')" = "$(stat -c %i ..)" ] || echo "$dir: another .."
+        done"#;
+    assert_eq!(world.bash("a", script).ok(), "");
+}
+
 #[test]
 fn one_file_is_read_in_many_ways() {
     ["rw", "ro"].into_iter().for_each(one_file_is_read);

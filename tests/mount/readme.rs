@@ -8,12 +8,12 @@ use akvfs::store::ErrorKind;
 
 use super::harness::World;
 
-fn page(path: &str) -> String {
+pub fn page(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 /// The rows of the table whose head starts with `head`, each as its cells.
-fn table(text: &str, head: &str) -> Vec<Vec<String>> {
+pub fn table(text: &str, head: &str) -> Vec<Vec<String>> {
     let rows = text.lines().skip_while(|line| !line.starts_with(head)).skip(2).take_while(|line| line.starts_with('|'));
     let rows: Vec<_> =
         rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect();
@@ -21,7 +21,7 @@ fn table(text: &str, head: &str) -> Vec<Vec<String>> {
     rows
 }
 
-fn in_backticks(cell: &str) -> Vec<&str> {
+pub fn in_backticks(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 

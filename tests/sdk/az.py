@@ -21,8 +21,10 @@ import tempfile
 import threading
 import time
 
+import az_files
 import certificate
 from checks import Checks
+from mount_vs_python import Mount
 
 URL = os.environ["AKV_URL"]
 PORT = URL.rsplit(":", 1)[1]
@@ -209,13 +211,16 @@ def backup_and_restore(az: Az) -> None:
     assert az.secret("show", "az-backup")["value"] == TEXT
 
 
+def content_for(encoding: str) -> bytes:
+    """What a file set with this encoding may hold: az reads and writes every text as the locale's, UTF-8."""
+    if encoding in ("base64", "hex"):
+        return bytes(range(256)) * 4
+    return ("plain" if encoding == "ascii" else TEXT).encode()
+
+
 def file_round_trip(az: Az, encoding: str) -> None:
     """A file set with an encoding, downloaded with it, and by the tag alone."""
-    source, name = az.directory / f"in-{encoding}", f"az-file-{encoding}"
-    data = bytes(range(256)) * 4
-    if encoding not in ("base64", "hex"):
-        # az reads and writes every text as the locale's, UTF-8, whatever encoding it is told (its download_secret).
-        data = ("plain" if encoding == "ascii" else TEXT).encode()
+    source, name, data = az.directory / f"in-{encoding}", f"az-file-{encoding}", content_for(encoding)
     source.write_bytes(data)
     made = az.secret("set", name, "--file", str(source), "--encoding", encoding)
     assert made["tags"] == {"file-encoding": encoding}, made["tags"]
@@ -223,6 +228,25 @@ def file_round_trip(az: Az, encoding: str) -> None:
         target = az.directory / f"out-{encoding}-{number}"
         az.secret("download", name, "--file", str(target), *words)
         assert target.read_bytes() == data, f"{words}: {target.read_bytes()[:40]!r}"
+
+
+def file_through_a_mount(az: Az, encoding: str) -> None:
+    """What az set is what a mount's files/ has; what is saved there is what az downloads, bytes included."""
+    name, data = f"az-mount-{encoding}", content_for(encoding)
+    source, target = az.directory / f"mount-in-{encoding}", az.directory / f"mount-out-{encoding}"
+    source.write_bytes(data)
+    az.secret("set", name, "--file", str(source), "--encoding", encoding)
+    with Mount() as root:
+        assert (root / "files" / name).read_bytes() == data
+        for saved in (data[::2], b"bytes \xff\x00"):
+            (root / "files" / name).write_bytes(saved)
+            az.secret("download", name, "--file", str(target), "--overwrite")
+            assert target.read_bytes() == saved, target.read_bytes()[:40]
+
+
+def files_as_in_the_fixture(_az: Az) -> None:
+    """What akvfs' own tests believe of az."""
+    assert az_files.FIXTURE.read_text() == az_files.all_of_it(), "see what changed by az_files.py --write"
 
 
 def what_is_not_there(az: Az) -> None:
@@ -236,7 +260,7 @@ def the_identity_was_asked(_az: Az) -> None:
 
 CHECKS = [
     set_and_show, versions, lists, every_page, names_have_no_case, set_attributes, delete_list_recover, purge,
-    backup_and_restore, what_is_not_there, the_identity_was_asked,
+    backup_and_restore, what_is_not_there, the_identity_was_asked, files_as_in_the_fixture,
 ]
 
 
@@ -250,8 +274,10 @@ def main() -> None:
         signed_in = not checks.failed
         for check in CHECKS if signed_in else []:
             asyncio.run(checks.run(check.__name__, check, az))
-        for encoding in ("utf-8", "utf-16le", "utf-16be", "ascii", "base64", "hex") if signed_in else []:
+        for encoding in az_files.ENCODINGS if signed_in else []:
             asyncio.run(checks.run(f"file and download {encoding}", file_round_trip, az, encoding))
+            if os.access("/dev/fuse", os.W_OK):
+                asyncio.run(checks.run(f"file through a mount {encoding}", file_through_a_mount, az, encoding))
     checks.finish()
 
 

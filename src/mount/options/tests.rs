@@ -16,7 +16,8 @@ fn every_option_is_read() {
         "ro,allow_purge,purge_after=2h,delete_delay=3s,ttl=1min,timeout=5s,write_timeout=6s,max_requests=10/s,\
          max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
          kernel_ttl=7s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
-         default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,mount_timeout=9s,config=/etc/akvfs.toml",
+         default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,\
+         audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
     )
     .unwrap();
     let expected = MountOptions {
@@ -48,6 +49,8 @@ fn every_option_is_read() {
         dir_mode: Some(0o750),
         allow_other: true,
         default_permissions: true,
+        audit: true,
+        audit_file: Some("/var/log/akvfs.audit".into()),
     };
     let config = Some("/etc/akvfs.toml".into());
     assert_eq!(all, Settings { mount: expected, foreground: true, mount_timeout: Duration::from_secs(9), config });

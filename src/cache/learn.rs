@@ -295,6 +295,14 @@ impl State {
         }
     }
 
+    /// What a get of a deleted secret tells beyond the listing that it stands in.
+    pub fn learn_details(&mut self, whole: &DeletedSecret) {
+        let listed = items(&mut self.deleted).and_then(|items| items.get_mut(&whole.properties.name));
+        if let Some(item) = listed.filter(|item| item.deleted_date == whole.deleted_date) {
+            item.clone_from(whole);
+        }
+    }
+
     /// Ends the settling of what the vault now shows as deleted, and shows what it does not show yet.
     fn overlay_deleted(&mut self, new: &mut BTreeMap<SecretName, DeletedSecret>, asked: Moment) {
         self.settling.retain(|name, (settling, since)| match settling {

@@ -224,6 +224,18 @@ impl CachedStore {
         if items.is_empty() { Err(state::not_found(Operation::ListVersions, name, "secret")) } else { Ok(items) }
     }
 
+    /// A listing leaves out a deleted secret's version. Whoever may only list has what is listed.
+    fn complete(&self, listed: DeletedSecret, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        match self.below.get_deleted(&listed.properties.name, wait) {
+            Ok(whole) => {
+                self.state().learn_details(&whole);
+                Ok(whole)
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Forbidden | ErrorKind::Disabled) => Ok(listed),
+            Err(error) => Err(error),
+        }
+    }
+
     /// What memory knows, else what `fetch` brings; where the vault does not answer, the `last` that is known.
     fn remembered<T>(
         &self,
@@ -369,6 +381,7 @@ impl SecretStore for CachedStore {
                 Wait::No => Err(StoreError::not_in_memory(Operation::GetDeleted)),
                 Wait::Until(_) | Wait::Anew(_) => self.below.get_deleted(name, wait),
             },
+            Ok(listed) if listed.properties.version.is_none() && wait != Wait::No => self.complete(listed, wait),
             answer => answer,
         }
     }

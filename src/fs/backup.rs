@@ -10,7 +10,7 @@ use super::content::Content;
 use super::draft::{Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::flat::is_file_name;
-use super::handles::{Handle, Rest};
+use super::handles::Rest;
 use super::lookup::parse_existing;
 use super::open::OpenFlags;
 use super::tree::{Ino, Node};
@@ -61,7 +61,7 @@ impl SecretFs {
         if flags.write || flags.truncate {
             return Err(in_use());
         }
-        Ok(self.opened(Handle::Content(self.make_backup(call, secret)?), true))
+        Ok(self.opened(self.make_backup(call, secret)?))
     }
 
     pub(super) fn make_backup(&self, call: &Call, secret: &SecretName) -> FsResult<Content> {

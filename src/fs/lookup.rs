@@ -138,13 +138,22 @@ impl SecretFs {
     fn lookup_deleted(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
         self.send_removals(call.wait)?;
-        let secret = self.deleted_secret(&name, call.wait)?;
+        let secret = self.listed_deleted(&name, call.wait)?;
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
         self.show_in(&name, &Node::Deleted);
+        self.stops_clearing(call, &name);
         let dated = secret.deleted_date.map_or(self.mounted, |date| date.0);
         Ok(self.directory(&Node::Dir(secret.properties.name), dated, Duration::ZERO))
+    }
+
+    /// Who looks at a deleted secret in its new place does not clear up behind it any more.
+    fn stops_clearing(&self, call: &Call, secret: &SecretName) {
+        let clears = self.state().ghosts.get(secret).map(|(by, _)| *by);
+        if clears.is_some_and(|by| by == self.process(call)) {
+            self.state().ghosts.remove(secret);
+        }
     }
 
     /// A directory stands in one place. What another party moved, the kernel may still have in the old one, and would
@@ -201,14 +210,13 @@ impl SecretFs {
     }
 
     fn lookup_file(&self, call: &Call, name: &str) -> FsResult<Entry> {
-        let scratch = self.state().scratch(&Place::Files, name);
-        if let Some(id) = scratch {
+        if let Some(id) = self.scratch_in(call, &Place::Files, name)? {
             return self.draft_entry(id);
         }
         match self.resolve(call, name) {
             Ok(found) => self.lookup_value(call, &found, Face::File),
             Err(error) if error.errno() == libc::ENOENT => {
-                let secret = parse_existing(name)?;
+                let secret = self.meant(name).map_err(|_| error)?;
                 self.lookup_creation(call, Target::Value(secret, Face::File))
             }
             Err(error) => Err(error),
@@ -354,14 +362,7 @@ impl SecretFs {
     /// What a secret's directory is now.
     pub(super) fn home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
         match self.live_home(call, secret) {
-            Err(error) if error.is_not_found() => {
-                match self.store.get_deleted(secret, call.wait) {
-                    // The service does not show a disabled one, but says by this that it is there.
-                    Ok(_) => Ok(Home::Deleted),
-                    Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
-                    Err(error) => Err(error.into()),
-                }
-            }
+            Err(error) if error.is_not_found() => self.deleted_home(secret, call.wait),
             home => home,
         }
     }
@@ -375,6 +376,16 @@ impl SecretFs {
                 Ok(Found { properties, current: None, valid_for: Duration::ZERO })
             }
             answer => answer,
+        }
+    }
+
+    /// Whether a secret that is not there is a deleted one.
+    pub(super) fn deleted_home(&self, secret: &SecretName, wait: Wait) -> FsResult<Home> {
+        match self.listed_deleted(secret, wait) {
+            Ok(_) => Ok(Home::Deleted),
+            // The service may not show a disabled one that it does not list, but says by this that it is there.
+            Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
+            Err(error) => Err(error.into()),
         }
     }
 

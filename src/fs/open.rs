@@ -18,6 +18,7 @@ use super::draft::{Growth, Target};
 use super::errno::{FsError, FsResult};
 use super::handles::Handle;
 use super::lookup::Home;
+use super::save::{check_may_save, owned};
 use super::state::{Bounce, Bounced};
 use super::tree::{Bound, DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
@@ -86,7 +87,7 @@ impl SecretFs {
             Node::Backup(secret) => self.open_backup(call, &secret, flags),
             Node::Meta(secret, version) => {
                 let (document, _) = self.document(call, &secret, version.as_ref())?;
-                Ok(self.opened(Handle::Content(Content::made(Zeroizing::new(document.into_bytes()))), true))
+                Ok(self.opened(Content::made(Zeroizing::new(document.into_bytes()))))
             }
             Node::Draft(id) => self.open_draft(call, id, flags),
             Node::ControlFile(file) => self.open_control(call, ino, file, flags),
@@ -102,12 +103,16 @@ impl SecretFs {
         }
     }
 
-    pub(super) fn opened(&self, handle: Handle, direct: bool) -> Opened {
-        // Only values go through the kernel's cache.
-        if !direct {
-            self.metrics.opens.add();
-        }
-        Opened { handle: self.state().open(handle), direct }
+    /// Past the kernel's cache.
+    pub(super) fn opened(&self, content: Content) -> Opened {
+        Opened { handle: self.state().open(Handle::Content(content)), direct: true }
+    }
+
+    /// Only values go through the kernel's cache.
+    fn opened_value(&self, secret: &SecretName, content: Content) -> Opened {
+        self.metrics.opens.add();
+        self.metrics.reads.add(secret);
+        Opened { handle: self.state().open(Handle::Content(content)), direct: false }
     }
 
     fn open_value(&self, call: &Call, ino: Ino, secret: &SecretName, face: Face) -> FsResult<Opened> {
@@ -128,7 +133,7 @@ impl SecretFs {
             }
             _ => {
                 self.state().has_arrived(call.thread);
-                Ok(self.opened(Handle::Content(content), false))
+                Ok(self.opened_value(secret, content))
             }
         }
     }
@@ -147,7 +152,7 @@ impl SecretFs {
         if content.bytes().len() as u64 != found.size {
             return Err(look_again());
         }
-        Ok(self.opened(Handle::Content(content), false))
+        Ok(self.opened_value(secret, content))
     }
 
     fn open_version(&self, call: &Call, secret: &SecretName, version: &Version, flags: OpenFlags) -> FsResult<Opened> {
@@ -155,7 +160,7 @@ impl SecretFs {
             return Err(FsError::refused(libc::EPERM, "an old version cannot be changed: write to value"));
         }
         let content = self.version_content(call, secret, version)?;
-        Ok(self.opened(Handle::Content(content), false))
+        Ok(self.opened_value(secret, content))
     }
 
     pub(super) fn version_content(&self, call: &Call, secret: &SecretName, version: &Version) -> FsResult<Content> {
@@ -168,12 +173,7 @@ impl SecretFs {
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
     fn send_back(&self, call: &Call, (secret, face): (&SecretName, Face), ino: Ino) -> FsResult<Opened> {
         let found = self.find(secret, call.wait)?.properties;
-        if found.is_managed() {
-            return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
-        }
-        if found.is_disabled() {
-            return Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"));
-        }
+        check_may_save(&found)?;
         self.state().bounce((call.thread, secret.clone(), face), ino, self.now());
         Err(look_again())
     }
@@ -225,12 +225,14 @@ impl SecretFs {
         let now = self.seconds();
         self.with_draft(id, |draft| {
             // A file that was just made is empty already; that alone is no save yet (`draft::Growth::Becomes`).
-            if flags.truncate && draft.growth != Growth::Becomes {
+            if flags.truncate && !matches!(draft.growth, Growth::Becomes(_)) {
                 draft.truncate(0, now)?;
             }
             draft.opens += 1;
             draft.closed = None;
-            draft.writers.insert(process);
+            if flags.write {
+                draft.writers.insert(process);
+            }
             Ok(())
         })?;
         let mut state = self.state();
@@ -249,9 +251,7 @@ impl SecretFs {
         flags: OpenFlags,
     ) -> FsResult<Opened> {
         match self.home(call, secret)? {
-            Home::Live(found) if found.properties.is_managed() => {
-                return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
-            }
+            Home::Live(found) if found.properties.is_managed() => return Err(owned()),
             Home::Live(_) | Home::Newborn => {}
             Home::Deleted | Home::Ghost => {
                 return Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"));

@@ -93,10 +93,10 @@ struct Inode {
     node: Node,
     lookups: u64,
     bound: Option<Bound>,
-    /// One of several of its node, gone when it is forgotten.
-    another: bool,
     /// The vault no longer gives what it shows.
     revoked: bool,
+    /// One of several of its node, gone when it is forgotten.
+    another: bool,
 }
 
 /// What has one number that programs see.
@@ -121,7 +121,7 @@ const BACKUPS: Ino = 5;
 
 impl Inode {
     fn new(node: Node) -> Self {
-        Self { node, lookups: 0, bound: None, another: false, revoked: false }
+        Self { node, lookups: 0, bound: None, revoked: false, another: false }
     }
 
     /// Whether it shows a value of this secret.

@@ -83,7 +83,9 @@ impl Kernel for Announcer {
     fn settle(&self, limit: Duration) {
         let (reached, wait) = mpsc::channel();
         if self.queue.send(Message::Reached(reached)).is_ok() {
-            let _ = wait.recv_timeout(limit);
+            if wait.recv_timeout(limit).is_err() {
+                tracing::warn!("the kernel has not dropped what it was told to within {limit:?}");
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::secret::SecretName;
 use crate::store::{ErrorKind, Operation};
 
 /// Every operation.
@@ -173,6 +174,36 @@ impl Tally {
     }
 }
 
+/// Names counted by [`Reads`]. A vault with more is not read by name.
+const MOST_NAMES: usize = 4096;
+
+/// How often each secret was opened for reading. Names are not secret; still they stay in the mount's own file.
+#[derive(Debug, Default)]
+pub struct Reads(Mutex<BTreeMap<SecretName, u64>>);
+
+impl Reads {
+    /// One more of `name`, where there is room for it.
+    pub fn add(&self, name: &SecretName) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(name) {
+            *count += 1;
+        } else if counts.len() < MOST_NAMES {
+            counts.insert(name.clone(), 1);
+        }
+    }
+
+    /// The `count` that were read most, the most first.
+    pub fn most(&self, count: usize) -> Vec<(SecretName, u64)> {
+        let mut all: Vec<_> = {
+            let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.iter().map(|(name, count)| (name.clone(), *count)).collect()
+        };
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all.truncate(count);
+        all
+    }
+}
+
 /// One number for each operation.
 #[derive(Debug, Default)]
 pub struct ByOperation<T>([T; OPERATIONS.len()]);
@@ -245,6 +276,12 @@ pub struct Metrics {
     pub listing: Last,
     /// Values that were opened for reading.
     pub opens: Counter,
+    /// Which of them.
+    pub reads: Reads,
+    /// Looks at everything that a signal asked for, and that are over.
+    pub hangups: Counter,
+    /// Those of them that the vault did not answer.
+    pub hangups_failed: Counter,
     /// Opens of values that were told to the audit.
     pub audited: Counter,
     /// Those of them whose line was lost.

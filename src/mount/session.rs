@@ -75,10 +75,15 @@ pub enum MountError {
 }
 
 fn remedy(kind: ErrorKind) -> String {
-    match crate::fs::errno::remedy(kind) {
+    match remedy_for(kind) {
         "" => String::new(),
         remedy => format!("; {remedy}"),
     }
+}
+
+/// What to do about a failure; empty where nothing general can be said.
+pub fn remedy_for(kind: ErrorKind) -> &'static str {
+    crate::fs::errno::remedy(kind)
 }
 
 /// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
@@ -124,7 +129,11 @@ fn device(place: &Place) -> Result<Device<'_>, MountError> {
     }
 }
 
-fn connect(
+/// A client that signs in as `options` say, and the embedded vault that it is for, which ends when dropped.
+///
+/// # Errors
+/// If the vault does not start, or the options do not fit. The vault is not asked.
+pub fn connect(
     vault: &Vault,
     options: &MountOptions,
     clock: &Arc<dyn Clock>,
@@ -377,7 +386,10 @@ fn refresh_in_background(fs: Arc<SecretFs>, clock: Arc<dyn Clock>) {
             let wait = Wait::at_most(&*clock, fs.options().write_timeout);
             if let Err(error) = fs.refresh(None, wait) {
                 tracing::warn!("looking again has failed: {error}");
+                fs.metrics().hangups_failed.add();
             }
+            fs.announced(wait);
+            fs.metrics().hangups.add();
         });
     };
     if let Err(error) = thread::Builder::new().name("akvfs-refresh".into()).spawn(look) {

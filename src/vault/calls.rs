@@ -157,7 +157,7 @@ fn dice() -> f64 {
     f64::from(number) / (f64::from(u32::MAX) + 1.0)
 }
 
-fn unanswered(call: &Call<'_>, failed: Failed) -> StoreError {
+pub(super) fn unanswered(call: &Call<'_>, failed: Failed) -> StoreError {
     StoreError::local(call.operation, call.name, failed.kind, failed.message)
 }
 

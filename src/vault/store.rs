@@ -197,7 +197,13 @@ impl SecretClient {
     }
 
     /// A call that reads; see [`Call::changing`].
-    fn call<'a>(&self, operation: Operation, name: Option<&'a SecretName>, verb: Verb, target: Target<'_>) -> Call<'a> {
+    pub(super) fn call<'a>(
+        &self,
+        operation: Operation,
+        name: Option<&'a SecretName>,
+        verb: Verb,
+        target: Target<'_>,
+    ) -> Call<'a> {
         let url = self.link.vault.at(target, self.api_version());
         Call { operation, name, verb, url, payload: None, limit: ONE, change: false }
     }

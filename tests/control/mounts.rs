@@ -101,6 +101,12 @@ impl Mounted {
         signal(self.daemon.id(), number);
     }
 
+    /// Leaves a dead mount behind.
+    pub fn kill(&mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
+    }
+
     pub fn log(&self) -> String {
         fs::read_to_string(self.place.path().join("log")).unwrap()
     }

@@ -56,6 +56,11 @@ impl ModelStore {
         self.switches.break_down(fault);
     }
 
+    /// What did not fail yet does not fail any more.
+    pub fn forget_faults(&self) {
+        self.switches.forget_faults();
+    }
+
     /// From now on calls of `operation` wait (in real time) until [`open_gate`](Self::open_gate).
     pub fn shut_gate(&self, operation: Operation) {
         self.switches.shut(operation);

@@ -86,6 +86,10 @@ impl Switches {
         self.lock().calls.values().sum()
     }
 
+    pub fn forget_faults(&self) {
+        self.lock().faults.clear();
+    }
+
     pub fn forget_calls(&self) {
         self.lock().calls.clear();
     }

@@ -6,9 +6,11 @@ use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::time::Instant;
 
-use super::super::harness::{At, World};
+use akvfs::local::ServeOptions;
+
+use super::super::harness::{At, Vault, World};
 use super::record::record;
-use super::{Readers, head, watched};
+use super::{OPTIONS, REST, Readers, head, watched};
 
 fn in_pieces(path: &Path, text: &str) {
     let mut file = OpenOptions::new().write(true).truncate(true).open(path).unwrap();
@@ -48,7 +50,8 @@ type Save = fn(&Path, &str);
 
 #[test]
 fn readers_see_the_old_value_or_the_new_one() {
-    let Some(world) = World::new(&[("a", &record(0))], "max_writes=100000/s,max_requests=100000/s") else { return };
+    let Some(vault) = Vault::with(ServeOptions::default(), &[("a", &record(0))]) else { return };
+    let world = World::lasting(vault, OPTIONS, 10 * watched() + REST);
     let ways: [(&str, Save, bool); 5] = [
         ("in pieces", in_pieces, false),
         ("in place", in_place, false),

@@ -20,11 +20,22 @@ use record::{Verdict, is_a_size, judge};
 
 const VALUE: &str = "AKVFS_TEST_READ";
 const STOP: &str = "AKVFS_TEST_STOP";
+/// No limits but ours; a removal waits long, since what programs do between removing a file and making it anew takes its
+/// time on a busy machine.
+const OPTIONS: &str = "max_writes=100000/s,max_requests=100000/s,delete_delay=1m";
 
-/// How long each way of saving is watched, in seconds; `AKVFS_READERS` changes it.
+/// The longest that a mount stands beyond the time that is watched.
+const REST: Duration = Duration::from_secs(120);
+
+/// How long each way of saving is to be watched: `AKVFS_READERS=60s`.
+fn asked_for() -> Option<Duration> {
+    let seconds = |text: String| text.strip_suffix('s')?.parse().ok();
+    let given = std::env::var("AKVFS_READERS").ok()?;
+    Some(Duration::from_secs(seconds(given).expect("AKVFS_READERS=60s")))
+}
+
 fn watched() -> Duration {
-    let seconds = std::env::var("AKVFS_READERS").ok().map(|text| text.parse().expect("AKVFS_READERS=SECONDS"));
-    Duration::from_secs(seconds.unwrap_or(1))
+    asked_for().unwrap_or(Duration::from_secs(1))
 }
 
 /// What readers saw.

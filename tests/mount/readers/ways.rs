@@ -141,8 +141,11 @@ pub const WAYS: &[Way] = &[
     emacs!("backup-by-copying nil"),
     emacs!("backup-by-copying t"),
     emacs!("make-backup-files nil file-precious-flag t"),
-    way("nano", r#"python3 "$TYPE" 0000 $'\x1bt\x12'"$NEXT"$'\r\x0f\r\x18' nano -I -L "$V""#),
-    way("busybox", r#"python3 "$TYPE" 0000 $':1r '"$NEXT"$'\r:1d\r:wq\r' busybox vi "$V""#),
+    way(
+        "nano",
+        r#"python3 "$TYPE" 0000 $'\x0b\x12' insert "$NEXT"$'\r' Read $'\x0f' Write $'\r' Wrote $'\x18' -- nano -I -L "$V""#,
+    ),
+    way("busybox", r#"python3 "$TYPE" 0000 $':1r '"$NEXT"$'\r:1d\r:wq\r' -- busybox vi "$V""#),
     // Languages.
     way(
         "python3",

@@ -31,7 +31,8 @@ const CREATORS: &[Row] = &[
     row("ed", r#"printf 'a\nnew\n.\nw\nq\n' | ed -s "$V""#, "new\n").creates(),
     row("vim", r#"vim -u NONE -N -es -c 'set bsk=' -c 'call setline(1, "new")' -c wq "$V""#, "new\n").creates(),
     row("emacs", r#"emacs -Q --batch "$V" --eval '(progn (insert "new\n") (save-buffer))'"#, "new\n").creates(),
-    row("nano", r#"python3 "$TYPE" 'New File' $'new\x0f\r\x18' nano -I "$V""#, "new\n").creates(),
+    row("nano", r#"python3 "$TYPE" 'New File' $'new\x0f' Write $'\r' Wrote $'\x18' -- nano -I "$V""#, "new\n")
+        .creates(),
     row("python3", r#"python3 -c 'import os; open(os.environ["V"], "w").write("new\n")'"#, "new\n").creates(),
     row("python3", r#"python3 -c 'import os; open(os.environ["V"], "x").write("new\n")'"#, "new\n").creates(),
     row("node", r#"node -e 'require("fs").writeFileSync(process.env.V, "new\n")'"#, "new\n").creates(),

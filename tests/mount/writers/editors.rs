@@ -48,7 +48,7 @@ pub const EDITORS: &[Row] = &[
     row("vim", r#"vim -u NONE -N -es -c 'set bsk= bk bex=.old' -c s/before/new/ -c wq "$V" && ls "$T" | grep -q old"#, "new\n"),
     row("vim", r#"vim -u NONE -N -es -c 'set bsk= bk pm=.orig' -c s/before/new/ -c wq "$V""#, "new\n").leaves(&[".orig"]),
     row("vim", r#"vim -u NONE -N -es -c 'set bsk= udf udir=.' -c s/before/new/ -c wq "$V" && rm "$D/.$B.un~""#, "new\n"),
-    row("vim", r#"python3 "$TYPE" before $':s/before/new/\r:wq\r' vim "$V""#, "new\n"),
+    row("vim", r#"python3 "$TYPE" before $':s/before/new/\r:wq\r' -- vim "$V""#, "new\n"),
     row("view", r#"view -u NONE -N -es -c s/before/new/ -c 'w!' -c q "$V""#, "new\n"),
     row("vim", r#"vim -u NONE -N -es -c s/before/new/ -c w -c s/new/newer/ -c wq "$V""#, "newer\n").versions(2),
     row("vim", r#"vim -u NONE -N -es -c q "$V""#, "before\n").versions(0),
@@ -64,9 +64,9 @@ pub const EDITORS: &[Row] = &[
     row("emacs", r#"emacs -Q --batch --eval '(setq make-backup-files nil file-precious-flag t)' "$V" --eval '(progn (replace-regexp "before" "new") (save-buffer))'"#, "new\n"),
     row("emacs", r#"emacs -Q --batch --eval '(setq make-backup-files nil)' "$V" --eval '(progn (replace-regexp "before" "new") (auto-save-mode 1) (do-auto-save) (save-buffer))'"#, "new\n"),
     row("emacs", r#"emacs -Q --batch --eval '(append-to-file "more\n" nil (getenv "V"))'"#, "before\nmore\n"),
-    row("nano", r#"python3 "$TYPE" before $'new\r\x0f\r\x18' nano -I -B "$V""#, "new\nbefore\n").leaves(&["~"]),
-    row("nano", r#"python3 "$TYPE" before $'new\r\x0f\r\x18' nano -I "$V""#, "new\nbefore\n"),
-    row("busybox", r#"python3 "$TYPE" before $':s/before/new/\r:wq\r' busybox vi "$V""#, "new\n"),
+    row("nano", r#"python3 "$TYPE" before $'new\r\x0f' Write $'\r' Wrote $'\x18' -- nano -I -B "$V""#, "new\nbefore\n").leaves(&["~"]),
+    row("nano", r#"python3 "$TYPE" before $'new\r\x0f' Write $'\r' Wrote $'\x18' -- nano -I "$V""#, "new\nbefore\n"),
+    row("busybox", r#"python3 "$TYPE" before $':s/before/new/\r:wq\r' -- busybox vi "$V""#, "new\n"),
 ];
 
 #[test]

@@ -215,7 +215,6 @@ impl SecretFs {
             // A kernel that does not pass O_TRUNC on cuts the file before it opens it.
             (Node::ControlFile(ControlFile::Refresh), Some(0)) => Ok(before),
             (Node::ControlFile(_), Some(_)) => Err(FsError::plain(libc::EPERM)),
-            (Node::Backup(_), Some(_)) => Err(super::backup::in_use()),
             (_, Some(_)) => Err(FsError::plain(libc::EISDIR)),
             (_, None) => Ok(Stat { attr: Attr { ..before.attr }, ttl: before.ttl }),
         }

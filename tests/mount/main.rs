@@ -24,4 +24,5 @@ mod removing;
 mod roles;
 mod saving;
 mod unopened;
+mod walking;
 mod writers;

@@ -237,6 +237,7 @@ fn options_page() -> String {
          - FILE is a path. One with a comma stands between double quotes in `-o`: `ca_file=\"/etc/a,b.pem\"`.\n\
          - WORD is one of the words that its line names: `keep`, `as_before`.\n\
          - WAY is one of {ways}.\n\
+         - COMMAND is a line for the shell: `on_change='systemctl reload nginx'`.\n\
          - An option that shows no `=` here is on when it is named; `=false` switches it off.\n\n\
          ## Which one wins\n\n\
          The command line wins over the environment, the environment over the config file, the file over the default. On \

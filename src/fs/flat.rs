@@ -130,13 +130,18 @@ impl SecretFs {
     /// What the kernel must look up again in `files/` after a change of this secret.
     pub(super) fn drop_files(&self, secret: &SecretName) {
         let files = self.state().tree.intern(&Node::Files);
-        let found = self.store.find(secret, Wait::No).ok();
-        let tagged = found.as_ref().and_then(|found| tagged_alias(&found.properties)).map(str::to_owned);
-        let own = self.options.aliases.iter().filter(|(_, of)| *of == secret).map(|(alias, _)| alias.clone());
-        for name in own.chain(tagged).chain([secret.to_string()]) {
+        for name in self.file_names(secret) {
             self.kernel.tell(Notice::Entry(files, name));
         }
         self.drop_listings();
+    }
+
+    /// The names of a secret in `files/`: its own, and its aliases, as far as they are known.
+    pub(super) fn file_names(&self, secret: &SecretName) -> Vec<String> {
+        let found = self.store.find(secret, Wait::No).ok();
+        let tagged = found.as_ref().and_then(|found| tagged_alias(&found.properties)).map(str::to_owned);
+        let own = self.options.aliases.iter().filter(|(_, of)| *of == secret).map(|(alias, _)| alias.clone());
+        own.chain(tagged).chain([secret.to_string()]).collect()
     }
 }
 

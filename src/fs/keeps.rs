@@ -136,15 +136,14 @@ impl SecretFs {
         }
     }
 
-    /// The kernel asks anew for what it was told is not there.
+    /// The kernel asks anew for what it was told is not there. A directory that was made since is left alone: a process may
+    /// stand in it.
     pub(super) fn drop_missing(&self) {
-        let missing = std::mem::take(&mut self.state().missing);
-        // What was made meanwhile is no missing name any more; a process may stand in it.
-        let is_made = |name: &str| {
-            let secret = SecretName::parse(name).ok();
-            secret.is_some_and(|secret| self.state().tree.secrets().contains(&secret))
+        let missing: Vec<_> = {
+            let mut state = self.state();
+            let all = std::mem::take(&mut state.missing);
+            all.into_keys().filter(|(parent, name)| !state.tree.has_directory(*parent, name)).collect()
         };
-        let missing = missing.into_keys().filter(|(_, name)| !is_made(name));
-        missing.for_each(|(parent, name)| self.kernel.tell(Notice::Entry(parent, name)));
+        missing.into_iter().for_each(|(parent, name)| self.kernel.tell(Notice::Entry(parent, name)));
     }
 }

@@ -90,6 +90,9 @@ impl SecretFs {
     }
 
     fn find_entry(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if let Some(entry) = self.lookup_waking(call, parent, name) {
+            return Ok(entry);
+        }
         if name.len() > MAX_FILE_NAME {
             return Err(FsError::plain(libc::ENAMETOOLONG));
         }

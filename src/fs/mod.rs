@@ -22,6 +22,7 @@ pub mod errno;
 pub mod journal;
 pub mod processes;
 pub mod tree;
+pub mod wake;
 
 mod backup;
 mod document;

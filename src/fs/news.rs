@@ -3,7 +3,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::secret::SecretName;
+use crate::secret::{SecretName, Version};
 use crate::store::{Change, ErrorKind, News, Wait};
 
 use super::errno::{FsError, FsResult};
@@ -12,13 +12,18 @@ use super::{Notice, SecretFs};
 
 impl SecretFs {
     /// Tells the kernel to look again at what a change concerns. An open file keeps a value that was replaced; of one that
-    /// may no longer be read, the kernel's pages go too, and its descriptors read no more.
-    pub fn heard(&self, change: &Change) {
+    /// may no longer be read, the kernel's pages go too, and its descriptors read no more. `is_moved`: a rename has given the
+    /// files that show the value to the new version already.
+    pub fn heard(&self, change: &Change, is_moved: bool) {
         let secret = &change.name;
         match change.news {
             News::Appeared => {
                 self.drop_children(secret);
-                self.drop_directory(secret);
+                self.drop_missing();
+            }
+            News::Rotated if is_moved => {
+                self.drop_all_but_values(secret);
+                self.drop_listings();
             }
             News::Rotated => self.drop_children(secret),
             News::Altered => {
@@ -34,6 +39,12 @@ impl SecretFs {
                 }
             }
         }
+    }
+
+    /// The version that another party has made current, as far as it is in memory.
+    pub fn version_of(&self, change: &Change) -> Option<Version> {
+        let found = self.store.find(&change.name, Wait::No).ok().filter(|_| change.news == News::Rotated);
+        found.and_then(|found| found.current)
     }
 
     fn tell_of_each(&self, inodes: &[Ino], notice: impl Fn(Ino) -> Notice) {

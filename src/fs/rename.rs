@@ -39,6 +39,9 @@ impl SecretFs {
         (new_parent, new_name): (Ino, &str),
         mode: RenameMode,
     ) -> FsResult<()> {
+        if self.is_waking(call) {
+            return Ok(());
+        }
         self.check_writable()?;
         if mode == RenameMode::Unsupported {
             return Err(FsError::plain(libc::EINVAL));
@@ -88,10 +91,17 @@ impl SecretFs {
     /// A directory that changed its kind: the kernel keeps what it knew below it (measured).
     pub(super) fn drop_children(&self, secret: &SecretName) {
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
-        for name in [VALUE, META, VERSIONS, CERTIFICATE] {
+        self.kernel.tell(Notice::Entry(dir, VALUE.to_owned()));
+        self.drop_files(secret);
+        self.drop_all_but_values(secret);
+    }
+
+    /// The same, but for the files that show the current value.
+    pub(super) fn drop_all_but_values(&self, secret: &SecretName) {
+        let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
+        for name in [META, VERSIONS, CERTIFICATE] {
             self.kernel.tell(Notice::Entry(dir, name.to_owned()));
         }
-        self.drop_files(secret);
     }
 
     fn rename_file(

@@ -173,7 +173,7 @@ impl SecretFs {
     }
 
     /// A bound inode's attributes: its size for ever, its date as long as it is current.
-    fn bound_stat(&self, ino: Ino, bound: &Bound, found: Option<&Found>) -> Stat {
+    pub(super) fn bound_stat(&self, ino: Ino, bound: &Bound, found: Option<&Found>) -> Stat {
         let current = found.filter(|found| found.current.as_ref() == Some(&bound.version));
         let dated = current.and_then(|found| found.properties.updated_on).or(bound.updated_on);
         let shown = self.state().tree.shown(ino);

@@ -16,6 +16,7 @@ use super::handles::{Handle, Readings};
 use super::journal::Journal;
 use super::processes::Process;
 use super::tree::{DraftId, Face, Ino, Node, ROOT, Tree};
+use super::wake::Waking;
 
 /// How long a thread whose open was answered ESTALE has to come back (measured: at once; SAVES.md 2).
 const BOUNCE_LIMIT: Duration = Duration::from_secs(2);
@@ -104,6 +105,8 @@ pub struct State {
     pub movers: HashMap<(SecretName, Face), (Process, Moment)>,
     /// Secrets that are gone, and the process that still clears up behind them.
     pub ghosts: HashMap<SecretName, (Process, Moment)>,
+    /// What the waking thread is at.
+    pub waking: Option<Waking>,
     /// Parts of certificates that were found.
     pub parts: Parts,
     /// Who listed a secret's directory, and when.

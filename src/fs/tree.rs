@@ -294,6 +294,30 @@ impl Tree {
         self.inodes.iter().filter(|(_, inode)| inode.is_value_of(secret)).map(|(ino, _)| *ino).collect()
     }
 
+    /// The inodes the kernel holds of other versions than `current`, as this file shows them; the one last made first.
+    pub fn other_versions(&self, secret: &SecretName, face: Face, current: &Bound) -> Vec<Ino> {
+        let is_other = |bound: &Bound| bound.version != current.version || bound.encoding != current.encoding;
+        let held =
+            self.inodes.iter().filter(|(_, inode)| inode.lookups > 0 && inode.bound.as_ref().is_some_and(is_other));
+        let is_its = |inode: &Inode| matches!(&inode.node, Node::Value(name, its) if name == secret && *its == face);
+        let mut found: Vec<_> = held.filter(|(_, inode)| is_its(inode)).map(|(ino, _)| *ino).collect();
+        found.sort_unstable_by(|a, b| b.cmp(a));
+        found
+    }
+
+    /// Whether the kernel knows the directory of a secret by this name.
+    pub fn has_directory(&self, parent: Ino, name: &str) -> bool {
+        let named = SecretName::parse(name).ok().and_then(|name| self.by_node.get(&Node::Dir(name)));
+        parent == SECRETS && named.is_some_and(|ino| self.is_looked_up(*ino))
+    }
+
+    /// An inode of a version that nobody but one caller is shown, for once.
+    pub fn passing_value(&mut self, name: &SecretName, face: Face, bound: Bound) -> Ino {
+        let ino = self.number();
+        self.inodes.insert(ino, Inode { bound: Some(bound), ..Inode::new(Node::Value(name.clone(), face)) });
+        ino
+    }
+
     /// The values of this secret may no longer be read, until somebody is given them again. Gives back which these are.
     pub fn revoke(&mut self, secret: &SecretName) -> Vec<Ino> {
         let of_it = self.inodes.iter_mut().filter(|(_, inode)| inode.is_value_of(secret));

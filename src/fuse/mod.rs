@@ -57,6 +57,8 @@ pub struct Shown<'a> {
     pub source: &'a str,
     /// Whether users other than the one who mounts get in, as far as permissions allow.
     pub to_others: bool,
+    /// Whether the kernel knows that nothing is ever written.
+    pub read_only: bool,
 }
 
 /// A filesystem that the kernel sends requests to.
@@ -76,7 +78,7 @@ impl Serving {
     ) -> io::Result<Self> {
         let mut config = Config::default();
         config.n_threads = Some(EVENT_LOOPS);
-        config.mount_options = mount_options(shown.source, fs.options().read_only);
+        config.mount_options = mount_options(shown.source, shown.read_only);
         let adapter = Adapter::new(fs, limits, clock)?;
         let session = match device {
             Device::MountOn(dir) => {

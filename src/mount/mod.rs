@@ -11,12 +11,15 @@
 //! - [`audit`]: where the lines of the audit go.
 //! - [`syslog`]: the machine's syslog.
 //! - [`process`]: what the kernel is asked about our own process.
+//! - [`wake`]: what is done to a file so that who watches it is told.
+//! - [`hook`]: the command that runs on a change.
 //! - [`unmount`]: taking a mount away.
 //! - [`session`]: the wiring, the only place that knows all the floors.
 
 pub mod audit;
 pub mod daemon;
 pub mod helper;
+pub mod hook;
 pub mod mountinfo;
 pub mod options;
 pub mod point;
@@ -28,6 +31,7 @@ pub mod supervisor;
 pub mod syslog;
 pub mod unmount;
 mod value;
+pub mod wake;
 
 /// The type a mount of ours has in the mount table.
 pub const FILESYSTEM: &str = "fuse.akvfs";

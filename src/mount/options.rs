@@ -107,6 +107,8 @@ pub struct MountOptions {
     pub kernel_ttl: Duration,
     /// How often what the kernel merely still holds is asked for again.
     pub idle_ttl: Duration,
+    /// Runs when another party has replaced a value.
+    pub on_change: Option<String>,
     /// How long the last that is known stands in for a vault that does not answer; zero: never.
     pub max_stale: Duration,
     /// How long "no such secret" is believed without a listing.
@@ -158,6 +160,7 @@ impl Default for MountOptions {
             kernel_ttl: Duration::from_secs(60),
             idle_ttl: Duration::from_secs(600),
             max_stale: Duration::from_secs(3600),
+            on_change: None,
             negative_ttl: Duration::from_secs(1),
             uid: None,
             gid: None,
@@ -228,6 +231,7 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "kernel_ttl", kind: Kind::Duration(|all| &mut all.mount.kernel_ttl), help: "The longest time the kernel keeps names and attributes" },
     Entry { name: "idle_ttl", kind: Kind::Limit(|all| &mut all.mount.idle_ttl), help: "How often what nobody asks for, but the kernel still holds, is asked for again" },
     Entry { name: "max_stale", kind: Kind::Duration(|all| &mut all.mount.max_stale), help: "How long after its ttl the last known value stands in for a vault that does not answer; 0s: never" },
+    Entry { name: "on_change", kind: Kind::Command(|all| &mut all.mount.on_change), help: "Runs by the shell when another party has replaced a value, with AKVFS_PATH and AKVFS_VERSION" },
     Entry { name: "negative_ttl", kind: Kind::Duration(|all| &mut all.mount.negative_ttl), help: "How long a name that the vault did not have is taken to be missing" },
     Entry { name: "delete_delay", kind: Kind::Duration(|all| &mut all.mount.delete_delay), help: "How long an unlinked value waits for a new file of its name before the delete is sent" },
     Entry { name: "final_newline", kind: Kind::Choice(|all| &mut all.mount.final_newline_as_before, ["keep", "as_before"]), help: "Keep the newline that an editor puts at the end, or take it off where there was none" },

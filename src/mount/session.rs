@@ -13,23 +13,26 @@ use crate::cache::{CacheOptions, CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
 use crate::fs::processes::ProcFs;
+use crate::fs::wake::{EARLIER, NEW, Watched};
 use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, ServeOptions, Server};
 use crate::metrics::{Metered, Metrics};
-use crate::secret::MAX_VALUE;
-use crate::store::{Change, ErrorKind, SecretStore, StoreError, Wait};
+use crate::secret::{MAX_VALUE, SecretName};
+use crate::store::{Change, ErrorKind, News, SecretStore, StoreError, Wait};
 use crate::vault::{
     AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
 };
 
 use super::audit::AuditLog;
+use super::hook::Hook;
 use super::options::{Auth, MountOptions, Settings};
 use super::point::Place;
 use super::source::{Source, Vault};
 use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
+use super::wake::{File, Touched, Waker, show_read_only};
 use super::{process, unmount};
 
 /// How often it is looked whether an unlinked value's delay is over.
@@ -107,13 +110,25 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
     let fs = Arc::new(fs.counting(metrics).audited(told));
     let limits = Limits { read: options.timeout, change: options.write_timeout };
-    let shown = Shown { source: &source.text, to_others: options.allow_other };
+    // Who watches files of a mount that is read-only only as users see it can be woken.
+    let outside = options.read_only && process::is_root() && matches!(place, Place::Directory(_));
+    let read_only = options.read_only && !outside;
+    let shown = Shown { source: &source.text, to_others: options.allow_other, read_only };
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
+    if let (true, Place::Directory(directory)) = (outside, place)
+        && let Err(error) = show_read_only(directory)
+    {
+        // It refuses every change all the same.
+        tracing::warn!("the mount is not shown as read-only: {error}");
+    }
     let ending = Arc::new(AtomicBool::new(false));
     let cannot = |error: io::Error| MountError::Kernel(error.to_string());
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(cannot)?;
-    start_listening(store.changes(), fs.clone()).map_err(cannot)?;
+    let waker = Waker::start().map_err(cannot)?;
+    let hook = options.on_change.as_deref().map(Hook::new);
+    let listener = Listener { fs: fs.clone(), waker, hook, place: place.clone() };
+    start_listening(store.changes(), listener).map_err(cannot)?;
     let watch = keep_fresh(store, fs.clone(), options)?;
     tracing::info!("akvfs {} has mounted {source} at {place}", env!("CARGO_PKG_VERSION"));
     let status = format!("{source} is mounted");
@@ -304,9 +319,54 @@ fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBoo
     thread::Builder::new().name("akvfs-removals".into()).spawn(tick).map(drop)
 }
 
-/// Tells the files what other parties change. The thread ends with the store.
-fn start_listening(changes: Receiver<Change>, fs: Arc<SecretFs>) -> io::Result<()> {
-    let listen = move || changes.iter().for_each(|change| fs.heard(&change));
+/// Who hears what other parties change.
+struct Listener {
+    fs: Arc<SecretFs>,
+    waker: Waker,
+    hook: Option<Hook>,
+    place: Place,
+}
+
+impl Listener {
+    fn hear(&mut self, change: &Change) {
+        // First who watches: while the kernel still knows the old version by its name, that can be renamed over.
+        let is_moved = change.news == News::Rotated && self.wake(&change.name);
+        self.fs.heard(change, is_moved);
+        if let (Some(hook), Some(version)) = (&self.hook, self.fs.version_of(change)) {
+            hook.run(&format!("{}/secrets/{}/value", self.place, change.name), version.as_str());
+        }
+    }
+}
+
+impl Listener {
+    /// Wakes who watches the secret's files; whether all is done. Where we do not know the path that they watch, nobody is.
+    fn wake(&mut self, name: &SecretName) -> bool {
+        let Place::Directory(directory) = &self.place else { return false };
+        let (fs, watched) = (self.fs.clone(), self.fs.watched(name));
+        let (is_any, read_only) = (!watched.is_empty(), fs.options().read_only);
+        let touched = Touched { directory: directory.clone(), read_only };
+        let all = move |thread| watched.iter().try_for_each(|watched| wake_one(&fs, &touched, thread, watched));
+        match self.waker.wake(Box::new(all)) {
+            Some(Ok(())) => return is_any,
+            Some(Err(error)) => tracing::debug!("who watches {name} may not have been woken: {error}"),
+            None => tracing::debug!("who watches {name} is not woken: the last who were take too long"),
+        }
+        false
+    }
+}
+
+fn wake_one(fs: &SecretFs, touched: &Touched, thread: u32, watched: &Watched) -> io::Result<()> {
+    let earlier: Vec<_> = (0..watched.earlier).map(|number| format!("{EARLIER}{number}")).collect();
+    let file = File { path: &watched.path, new: NEW, earlier: &earlier };
+    fs.begin_waking(thread, watched);
+    let woken = touched.wake(&file);
+    fs.end_waking();
+    woken
+}
+
+/// The thread ends with the store.
+fn start_listening(changes: Receiver<Change>, mut listener: Listener) -> io::Result<()> {
+    let listen = move || changes.iter().for_each(|change| listener.hear(&change));
     thread::Builder::new().name("akvfs-news".into()).spawn(listen).map(drop)
 }
 
@@ -316,7 +376,7 @@ fn keep_fresh(store: Arc<CachedStore>, fs: Arc<SecretFs>, options: &MountOptions
         ttl: options.ttl,
         kernel_ttl: options.kernel_ttl,
         idle_ttl: options.idle_ttl,
-        all_held: false,
+        all_held: options.on_change.is_some(),
         timeout: options.timeout,
         seed,
     };

@@ -69,8 +69,8 @@ fn two_changes_in_one_second_are_both_seen() {
     warm(&world, "secrets/a/value");
     for round in 1..=5 {
         world.vault.set("a", &format!("first {round}"));
-        // Sooner or later one falls between the two.
-        fs::write(world.path(".akvfs/refresh"), "a").unwrap();
+        // Now one falls between the two.
+        assert_eq!(refresh_by_ioctl(&world, "a"), 0);
         assert_eq!(text(&world, "secrets/a/value").unwrap(), format!("first {round}"));
         world.vault.set("a", &format!("second {round}"));
         eventually("the second", || text(&world, "secrets/a/value").unwrap() == format!("second {round}"));
@@ -184,7 +184,8 @@ fn changes_by_another_party_race_with_readers() {
         for number in 1..=changes {
             world.vault.set("a", &numbered(number));
             if number % 3 != 0 {
-                fs::write(world.path(".akvfs/refresh"), "a").unwrap();
+                // Not by writing: on a busy machine that may be carried out behind the close, as every save may.
+                assert_eq!(refresh_by_ioctl(&world, "a"), 0);
                 published.store(number, Ordering::SeqCst);
             }
         }
@@ -208,8 +209,10 @@ fn the_last_known_values_stand_in_for_a_vault_that_is_gone_and_the_status_says_s
         status(&world, "/stale_answers").as_u64().unwrap() > 0
     });
     assert_eq!(world.bash("a", r#"ls "$M/secrets" && cat "$M/files/a""#).ok(), "a\nb\nknown");
-    assert_eq!(errno(text(&world, "secrets/b/value")), libc::EIO);
-    assert_eq!(errno(text(&world, "secrets/never/value")), libc::EIO, "doubt is not absence");
+    for path in ["secrets/b/value", "secrets/never/value"] {
+        let number = errno(text(&world, path));
+        assert!([libc::EIO, libc::ETIMEDOUT].contains(&number), "{path}: {number}; doubt is not absence");
+    }
 }
 
 #[test]
@@ -222,7 +225,8 @@ fn a_vault_that_hangs_costs_a_crawler_one_time_limit() {
     // Not by `*/value`: bash looks for each itself, and takes what it cannot have for missing.
     let crawl = world.bash("", r#"for n in $(ls "$M/secrets"); do cat "$M/secrets/$n/value"; done"#);
     assert_eq!(crawl.err.matches("Connection timed out").count(), 20, "{crawl:?}");
-    assert!(crawl.time < Duration::from_secs(2 * 3), "one limit, not twenty: {:?}", crawl.time);
+    // A busy machine takes its time for twenty processes, but not nineteen limits more.
+    assert!(crawl.time < Duration::from_secs(4 * 3), "one limit, not twenty: {:?}", crawl.time);
     world.vault.server.clear_faults();
     eventually("the vault answers again", || world.bash("", r#"cat "$M"/secrets/*/value"#).code == 0);
 }

@@ -25,4 +25,5 @@ mod roles;
 mod saving;
 mod unopened;
 mod walking;
+mod watchers;
 mod writers;

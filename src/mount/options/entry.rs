@@ -35,6 +35,8 @@ pub enum Kind {
     Mode(Field<Option<u16>>),
     /// A name that is passed on.
     Text(Field<Option<String>>),
+    /// A command line of the shell.
+    Command(Field<Option<String>>),
     /// A file. Kept absolute, since a daemon leaves its directory.
     Path(Field<Option<PathBuf>>),
     /// A file, or the bare name of one in `$CREDENTIALS_DIRECTORY` (systemd.exec(5)).
@@ -86,6 +88,7 @@ impl Entry {
             Kind::Id(_) => Some("NUMBER"),
             Kind::Mode(_) => Some("OCTAL"),
             Kind::Text(_) => Some("ID"),
+            Kind::Command(_) => Some("COMMAND"),
             Kind::Path(_) | Kind::Credential(_) => Some("FILE"),
             Kind::Choice(..) => Some("WORD"),
             Kind::Auth(_) => Some("WAY"),
@@ -109,7 +112,7 @@ impl Entry {
             Kind::Size(field) => Some(format_size(*field(all))),
             Kind::Id(field) => field(all).map(|id| id.to_string()),
             Kind::Mode(field) => field(all).map(|mode| format!("{mode:04o}")),
-            Kind::Text(field) => field(all).clone(),
+            Kind::Text(field) | Kind::Command(field) => field(all).clone(),
             Kind::Choice(field, words) => Some(words[usize::from(*field(all))].to_owned()),
             Kind::Path(field) | Kind::Credential(field) => field(all).as_deref().map(|path| path.display().to_string()),
             Kind::Auth(field) => Some(field(all).word().to_owned()),
@@ -152,7 +155,7 @@ impl Entry {
             Kind::Size(field) => *field(all) = parse_size(value)?,
             Kind::Id(field) => *field(all) = Some(parse_id(value)?),
             Kind::Mode(field) => *field(all) = Some(parse_mode(value)?),
-            Kind::Text(field) => *field(all) = Some(value.to_owned()),
+            Kind::Text(field) | Kind::Command(field) => *field(all) = Some(value.to_owned()),
             Kind::Path(field) => *field(all) = Some(parse_path(value)?),
             Kind::Credential(field) => *field(all) = Some(parse_credential(value)?),
             Kind::Choice(field, words) => *field(all) = parse_choice(value, words)?,

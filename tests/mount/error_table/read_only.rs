@@ -1,4 +1,5 @@
-//! A read-only mount, and a read-only tmpfs: every change is EROFS, unless it would be wrong anywhere.
+//! A read-only mount, and a read-only tmpfs: every change is EROFS, unless it would be wrong anywhere. To who has not the
+//! permission, as here, that is said first.
 
 use libc::*;
 
@@ -6,11 +7,11 @@ use super::{Row, rows};
 
 pub const ROWS: &[Row] = rows! {
     open("secrets/a/value", O_RDONLY) => OK;
-    open("secrets/a/value", O_WRONLY) => EROFS;
-    open("secrets/a/value", O_RDWR) => EROFS;
-    open("secrets/a/value", O_WRONLY | O_APPEND) => EROFS;
+    open("secrets/a/value", O_WRONLY) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
+    open("secrets/a/value", O_RDWR) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
+    open("secrets/a/value", O_WRONLY | O_APPEND) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
     open("secrets/a/value", O_RDONLY | O_TRUNC) => EROFS;
-    open("secrets/a/value", O_WRONLY | O_CREAT) => EROFS;
+    open("secrets/a/value", O_WRONLY | O_CREAT) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
     open("secrets/a/value", O_RDONLY | O_CREAT) => OK;
     open("secrets/a/value", O_RDWR | O_CREAT | O_EXCL) => EEXIST;
     open("secrets/a/x.tmp", O_RDWR | O_CREAT | O_EXCL) => EROFS;
@@ -18,15 +19,15 @@ pub const ROWS: &[Row] = rows! {
     open("secrets/none/value", O_WRONLY | O_CREAT) => ENOENT;
     open("secrets/a/value/x", O_WRONLY | O_CREAT) => ENOTDIR;
     open("secrets/a/@n256", O_WRONLY | O_CREAT) => ENAMETOOLONG;
-    open("files/a", O_WRONLY) => EROFS;
+    open("files/a", O_WRONLY) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
     open("files/x", O_WRONLY | O_CREAT) => EROFS;
-    open("secrets/a/.meta.json", O_WRONLY) => EROFS;
-    open("secrets/a/versions/@v", O_WRONLY) => EROFS;
+    open("secrets/a/.meta.json", O_WRONLY) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
+    open("secrets/a/versions/@v", O_WRONLY) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
     open("secrets/a/versions/current", O_RDONLY | O_NOFOLLOW) => ELOOP;
-    open("secrets/managed/value", O_WRONLY) => EROFS;
+    open("secrets/managed/value", O_WRONLY) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
     open("secrets/disabled/value", O_RDONLY) => EACCES;
-    open("secrets/disabled/value", O_WRONLY) => EROFS;
-    open(".akvfs/refresh", O_WRONLY) => EROFS;
+    open("secrets/disabled/value", O_WRONLY) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
+    open(".akvfs/refresh", O_WRONLY) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
     open("secrets/a", O_TMPFILE | O_RDWR) => EROFS;
     open("secrets/a", O_WRONLY) => EISDIR;
     creat("secrets/a/value") => EROFS;
@@ -71,8 +72,8 @@ pub const ROWS: &[Row] = rows! {
     utimensat("secrets/a/value", -1, 0) => EINVAL;
     utimes_now("secrets/a/value") => EROFS;
     futimens("secrets/a/value", O_RDONLY, 0) => EROFS;
-    truncate("secrets/a/value", 0) => EROFS;
-    truncate("secrets/a/value", 25_601) => EROFS;
+    truncate("secrets/a/value", 0) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
+    truncate("secrets/a/value", 25_601) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
     truncate("secrets/a/value", -1) => EINVAL;
     truncate("secrets/a", 0) => EISDIR;
     ftruncate("secrets/a/value", O_RDONLY, 0) => EINVAL;
@@ -84,8 +85,8 @@ pub const ROWS: &[Row] = rows! {
     removexattr("secrets/a/value", "user.akvfs.tag.kept") => EROFS;
     removexattr("secrets/a/value", "user.x") => EROFS;
     access("secrets/a/value", R_OK) => OK;
-    access("secrets/a/value", W_OK) => EROFS;
-    access("secrets/a", W_OK) => EROFS;
+    access("secrets/a/value", W_OK) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
+    access("secrets/a", W_OK) => EACCES, tmpfs EROFS: "the mount is read-only, its filesystem is not: what the mode forbids is told first, as on a bind mount";
     access("secrets/a/value", X_OK) => EACCES;
     access("secrets/disabled/value", R_OK) => EACCES;
     mmap("secrets/a/value", O_RDONLY, PROT_READ, MAP_SHARED, 0) => OK;

@@ -107,11 +107,12 @@ impl SecretFs {
             && !listed.is_dots()
             && let Ok(entry) = self.look_up(&call, dir, &listed.name)
         {
-            return entry;
+            return self.permitted_entry(entry);
         }
         let known = self.state().tree.bound(listed.ino).map_or(0, |bound| bound.size);
         let unknown = Attr { ino: listed.ino, kind: listed.kind, size: known, ..self.ghost_attr() };
-        let stat = self.getattr(&call, listed.ino).unwrap_or(Stat { attr: unknown, ttl: Duration::ZERO });
+        let unknown = Stat { attr: unknown, ttl: Duration::ZERO };
+        let stat = self.getattr(&call, listed.ino).unwrap_or_else(|_| self.permitted(listed.ino, unknown));
         if !listed.is_dots() {
             self.state().tree.looked_up(listed.ino);
         }

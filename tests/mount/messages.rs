@@ -194,3 +194,27 @@ fn every_name_of_a_long_directory_is_listed_once() {
         }
     }
 }
+
+#[test]
+fn what_a_listing_told_of_a_file_is_what_a_look_up_tells() {
+    use std::os::unix::fs::{MetadataExt, PermissionsExt};
+    let config = tempfile::NamedTempFile::new().unwrap();
+    let rule = "[[rules]]\nsecrets = \"a\"\nowner = 1234\ngroup = 5678\nmode = \"0440\"\n";
+    fs::write(config.path(), rule).unwrap();
+    fs::set_permissions(config.path(), fs::Permissions::from_mode(0o600)).unwrap();
+    for how in ["ro", "rw"] {
+        let options = format!("{how},config={}", config.path().display());
+        let Some(world) = World::new(&[("a", "x"), ("b", "y")], &options) else { return };
+        // The first page of a listing tells attributes too, of values before and after they are known.
+        for warm in [":", r#"cat "$M"/files/*"#] {
+            let script = format!(r#"{warm}; ls "$M" "$M/secrets" "$M/secrets/a" "$M/files" "$M/backup""#);
+            world.bash("", &script).ok();
+            for path in ["secrets/a", "secrets/a/value", "secrets/a/.meta.json", "secrets/a/versions", "files/a"] {
+                let told = fs::metadata(world.path(path)).unwrap();
+                assert_eq!((told.uid(), told.gid()), (1234, 5678), "{how}: {path}");
+            }
+            assert_eq!(fs::metadata(world.path("files/a")).unwrap().mode() & 0o777, 0o440);
+            assert_eq!(fs::metadata(world.path("files/b")).unwrap().uid(), 0);
+        }
+    }
+}

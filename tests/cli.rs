@@ -230,6 +230,7 @@ fn options_page() -> String {
          | `-o` | flag | default | |\n|---|---|---|---|\n{rows}\n\
          - DURATION has a unit: `500ms`, `15s`, `5min`, `1h 30min`, `2days`. A bare number is refused.\n\
          - RATE is a number a second: `400/s`.\n\
+         - COUNT is a whole number, or `off`: `16`.\n\
          - SIZE has a unit: `B`, `kB`, `KiB`, `MiB`, `GiB`.\n\
          - NUMBER is a user's or a group's; mount(8) turns a name into it, akvfs alone does not.\n\
          - OCTAL is permissions as chmod(1) has them: `0640`.\n\

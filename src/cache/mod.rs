@@ -4,13 +4,15 @@
 //! ages is the map from a name to its current version, and the listings: each is believed for `ttl` after the
 //! request that told it was sent. A [`Refresher`] asks again before that ends for what is in use, and what it hears
 //! goes the way of every answer. Where the vault does not answer, the last that is known stands in ([`stale`]), and a
-//! vault that hangs is not asked again and again ([`breaker`]).
+//! vault that hangs is not asked again and again ([`breaker`]). Who walks through the listing finds the next values fetched
+//! ([`ahead`]).
 //!
 //! No lock is held while the store below is asked. A request notes the name's epoch before it leaves, and its answer
 //! is kept only if meanwhile no change of ours went out and nothing was expired; nor does a reader wait for a request
 //! of an earlier epoch. There is one lock ([`CachedStore::state`]); it is never
 //! taken twice.
 
+mod ahead;
 mod breaker;
 mod flight;
 mod fresh;
@@ -24,7 +26,7 @@ mod stale;
 mod state;
 
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
@@ -38,6 +40,7 @@ use crate::store::{Change, Continuation, ErrorKind, Found, Operation, Page, Secr
 pub use refresh::{Costs, Plan, interval, plan};
 pub use refresher::{RefreshOptions, Refresher, Watch};
 
+use ahead::Ahead;
 use breaker::Breaker;
 use flight::Flight;
 use growing::Growing;
@@ -90,6 +93,7 @@ pub struct CachedStore {
     listings: Flight<(u64, usize), Option<Vec<SecretProperties>>>,
     deleted_listings: Flight<(u64, usize), Option<Vec<DeletedSecret>>>,
     version_listings: Flight<(SecretName, u64), Vec<SecretProperties>>,
+    ahead: OnceLock<Ahead>,
 }
 
 impl CachedStore {
@@ -116,6 +120,7 @@ impl CachedStore {
             listings: Flight::default(),
             deleted_listings: Flight::default(),
             version_listings: Flight::default(),
+            ahead: OnceLock::new(),
         }
     }
 
@@ -133,9 +138,33 @@ impl CachedStore {
 
     /// Gets `name` from below, one request for all who ask at once, and keeps the answer.
     fn fetch(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
+        self.fetch_unless(name, version, wait, || None)
+    }
+
+    /// The same for who has just not found it in memory. It may have arrived since: with the request that he would have
+    /// waited for.
+    fn fetch_missing(
+        &self,
+        name: &SecretName,
+        version: Option<&Version>,
+        wait: Wait,
+    ) -> Result<KeyVaultSecret, StoreError> {
+        self.fetch_unless(name, version, wait, || self.state().get(name, version, self.clock.moment()))
+    }
+
+    fn fetch_unless(
+        &self,
+        name: &SecretName,
+        version: Option<&Version>,
+        wait: Wait,
+        arrived: impl Fn() -> Option<Result<KeyVaultSecret, StoreError>>,
+    ) -> Result<KeyVaultSecret, StoreError> {
         let epoch = self.state().epoch(name);
         let key = (name.clone(), version.cloned(), epoch);
         self.gets.run(key, (Operation::Get, Some(name)), wait, &*self.clock, || {
+            if let Some(answer) = arrived() {
+                return answer;
+            }
             let asked = self.clock.moment();
             let answer = self.until_settled(name, Place::Live, wait, || self.below.get(name, version, wait));
             self.state().learn_get(name, version, &answer, asked, epoch);
@@ -327,8 +356,27 @@ fn whole<T>(items: Vec<T>) -> Page<T> {
     Page { items, next: None }
 }
 
-impl SecretStore for CachedStore {
-    fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
+impl CachedStore {
+    /// From now on the values that a reader of the listing comes to next are fetched ahead, `at_once` requests at a time
+    /// with his own, each within `limit`. Fewer than two leave none for that.
+    pub fn fetch_ahead(self: &Arc<Self>, at_once: usize, limit: Duration) {
+        if at_once > 1 {
+            // Asked for twice, the first holds.
+            let _ = self.ahead.set(Ahead::new(Arc::downgrade(self), at_once, limit));
+        }
+    }
+
+    /// Fetches one value ahead; `false` if none is wanted.
+    fn fetch_next(&self) -> bool {
+        self.ahead.get().is_some_and(|ahead| ahead.fetch_next(self))
+    }
+
+    fn get_known(
+        &self,
+        name: &SecretName,
+        version: Option<&Version>,
+        wait: Wait,
+    ) -> Result<KeyVaultSecret, StoreError> {
         self.note_use(name);
         if matches!(wait, Wait::Anew(_)) {
             // Nor will an answer under way do.
@@ -336,7 +384,27 @@ impl SecretStore for CachedStore {
         }
         let known = self.state().get(name, version, self.clock.moment());
         let last = |state: &mut State, now| state.last_secret(name, version, now);
-        self.remembered(Operation::Get, wait, known, last, |wait| self.fetch(name, version, wait))
+        self.remembered(Operation::Get, wait, known, last, |wait| self.fetch_missing(name, version, wait))
+    }
+}
+
+impl SecretStore for CachedStore {
+    fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
+        let Some(ahead) = self.ahead.get() else { return self.get_known(name, version, wait) };
+        let is_joined = version.is_none() && matches!(wait, Wait::Until(_)) && ahead.is_missed(name);
+        match self.get_known(name, version, wait) {
+            // It was asked for before he came. His own question is another one.
+            Err(error) if is_joined && error.is_no_answer() && !wait.remaining(&*self.clock).is_zero() => {
+                self.get_known(name, version, wait)
+            }
+            Ok(secret) => {
+                if wait == Wait::No {
+                    ahead.is_hit(name);
+                }
+                Ok(secret)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {

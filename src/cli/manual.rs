@@ -68,7 +68,7 @@ pub(super) fn helper() -> String {
     }
     page.control("PP", []);
     page.text([roman(format!(
-        "A DURATION has a unit (500ms, 15s, 5min, 1h), a RATE is a number a second (400/s), a SIZE has a unit (64MiB), OCTAL \
+        "A DURATION has a unit (500ms, 15s, 5min, 1h), a RATE is a number a second (400/s), a COUNT a whole number or off, a SIZE has a unit (64MiB), OCTAL \
          is permissions (0640), the WORD of final_newline is keep or as_before, a WAY is one of {}. Words of fstab(5) that mean nothing here are accepted and change \
          nothing; nosuid, nodev and noexec always hold; remount is refused. Secrets are never accepted as options.",
         Auth::WORDS.map(|(word, _)| word).join(", ")

@@ -77,6 +77,13 @@ pub struct DirEntry {
     pub name: String,
 }
 
+impl DirEntry {
+    /// Whether it is the directory itself, or the one above.
+    pub fn is_dots(&self) -> bool {
+        matches!(self.name.as_str(), "." | "..")
+    }
+}
+
 /// The answer to an open.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Opened {

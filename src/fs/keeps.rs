@@ -1,4 +1,5 @@
-//! What the kernel may keep of directories: their names, and the names that they do not have.
+//! What the kernel may keep of directories: their names, and the names that they do not have. The latter only where the
+//! answer is the same for everybody: while a file is being made or removed, it is there for some and not for others.
 //!
 //! The kernel keeps a listing for as long as its directory's time is the same. So a directory's nanoseconds are made of its
 //! names; where these are not in memory they are a number that never was. The attributes hold no longer than the listing
@@ -13,6 +14,7 @@ use crate::store::{Found, Wait};
 use super::attr::{Attr, Entry, Stat};
 use super::certificate::is_certificate;
 use super::flat::tagged_alias;
+use super::lookup::{CERTIFICATE, META, VALUE, VERSIONS};
 use super::tree::{Ino, Node};
 use super::{Notice, SecretFs};
 
@@ -103,14 +105,16 @@ impl SecretFs {
         inodes.into_iter().for_each(|ino| self.kernel.tell(Notice::Attributes(ino)));
     }
 
-    /// How long the kernel may keep that there is no such name; `None` where the answer is one caller's alone, as it is
-    /// for the files that are being made or removed.
+    /// How long the kernel may keep that there is no such name; `None` where it may not.
     pub fn keeps_missing(&self, parent: Ino, name: &str) -> Option<Duration> {
         let ttl = self.options.negative_ttl.min(self.options.kernel_ttl);
+        if ttl.is_zero() || !(self.options.read_only || self.is_made_here_only(parent, name)) {
+            return None;
+        }
         let now = self.now();
         let mut state = self.state();
         // What is deleted here by any path stands in deleted/ at once.
-        if ttl.is_zero() || !state.is_quiet(now) || state.tree.node(parent) == Some(&Node::Deleted) {
+        if !state.is_quiet(now) || state.tree.node(parent) == Some(&Node::Deleted) {
             return None;
         }
         if state.missing.len() >= MAX_MISSING {
@@ -120,6 +124,17 @@ impl SecretFs {
             state.missing.insert((parent, name.to_owned()), now + ttl);
         }
         Some(ttl)
+    }
+
+    /// Whether a name can only come to be by being made in this directory, which the kernel sees. A secret's can come from
+    /// elsewhere: saved in `files/`, it is in `secrets/` too.
+    fn is_made_here_only(&self, parent: Ino, name: &str) -> bool {
+        match self.node(parent) {
+            Ok(Node::Secrets | Node::Files | Node::Backups | Node::Deleted) => SecretName::parse(name).is_err(),
+            Ok(Node::Dir(_)) => ![VALUE, META, VERSIONS, CERTIFICATE].contains(&name),
+            Ok(_) => true,
+            Err(_) => false,
+        }
     }
 
     /// The kernel asks anew for what it was told is not there. A directory that was made since is left alone: a process may

@@ -44,16 +44,20 @@ impl SecretFs {
     }
 
     fn read_opened(&self, call: &Call, handle: u64, known: usize) -> FsResult<Reading> {
-        let mut reading = match self.state().handles.get(&handle) {
-            Some(Handle::Directory(reading)) => reading.clone(),
+        // Taken out while it grows: a copy of ten thousand names a page would take longer than the pages.
+        let mut reading = match self.state().handles.get_mut(&handle) {
+            Some(Handle::Directory(reading)) => {
+                let fresh = Reading::new(reading.ino);
+                std::mem::replace(reading, fresh)
+            }
             _ => return Err(FsError::plain(libc::EBADF)),
         };
         if known == 0 {
             reading = Reading::new(reading.ino);
         }
-        self.read_on(call, &mut reading, known)?;
+        let read = self.read_on(call, &mut reading, known);
         self.state().handles.insert(handle, Handle::Directory(reading.clone()));
-        Ok(reading)
+        read.map(|()| reading)
     }
 
     fn read_on(&self, call: &Call, reading: &mut Reading, known: usize) -> FsResult<()> {
@@ -69,7 +73,8 @@ impl SecretFs {
             entries.extend(more);
             reading.rest = rest;
         }
-        if reading.rest == Rest::Nothing {
+        let is_listing = |node: &Node| matches!(node, Node::Secrets | Node::Files | Node::Backups | Node::Deleted);
+        if reading.rest == Rest::Nothing && is_listing(&self.node(reading.ino)?) {
             // The kernel keeps these names now; until when, its next look at the attributes says.
             self.kernel.tell(Notice::Attributes(reading.ino));
         }
@@ -94,17 +99,23 @@ impl SecretFs {
     }
 
     /// The entry of a name in a listing, as a look-up would give it but from memory alone. What is not there is looked up
-    /// when it is used. The kernel has looked it up then: it will forget it.
+    /// when it is used. The kernel has looked it up then and will forget it, but for the dots.
     pub fn list_entry(&self, call: &Call, dir: Ino, listed: &DirEntry) -> Entry {
         let call = Call { wait: Wait::No, ..*call };
         let of_names = matches!(self.node(dir), Ok(Node::Secrets | Node::Files | Node::Deleted | Node::Root));
-        if of_names && let Ok(entry) = self.look_up(&call, dir, &listed.name) {
-            return entry;
+        if of_names
+            && !listed.is_dots()
+            && let Ok(entry) = self.look_up(&call, dir, &listed.name)
+        {
+            return self.permitted_entry(entry);
         }
         let known = self.state().tree.bound(listed.ino).map_or(0, |bound| bound.size);
         let unknown = Attr { ino: listed.ino, kind: listed.kind, size: known, ..self.ghost_attr() };
-        let stat = self.getattr(&call, listed.ino).unwrap_or(Stat { attr: unknown, ttl: Duration::ZERO });
-        self.state().tree.looked_up(listed.ino);
+        let unknown = Stat { attr: unknown, ttl: Duration::ZERO };
+        let stat = self.getattr(&call, listed.ino).unwrap_or_else(|_| self.permitted(listed.ino, unknown));
+        if !listed.is_dots() {
+            self.state().tree.looked_up(listed.ino);
+        }
         Entry { node: listed.ino, stat, ttl: Duration::ZERO }
     }
 

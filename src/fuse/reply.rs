@@ -154,7 +154,9 @@ pub(super) fn send_entries_plus(asked: PlusReply, result: Result<Listed, Errno>)
         let (attr, attr_ttl) = asked_by(&entry);
         let full = reply.add(INodeNo(entry.node), offset, &name.name, &attr_ttl.min(entry.ttl), &attr, Generation(0));
         if full {
-            fs.forget(entry.node, 1);
+            if !name.is_dots() {
+                fs.forget(entry.node, 1);
+            }
             break;
         }
     }

@@ -104,6 +104,8 @@ pub struct MountOptions {
     pub lazy_auth: bool,
     /// Room for values in memory, in bytes.
     pub cache_size: usize,
+    /// So many values are asked for at a time for who reads them in order; 0: none ahead.
+    pub prefetch: usize,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
     /// How often what the kernel merely still holds is asked for again.
@@ -161,6 +163,7 @@ impl Default for MountOptions {
             ca_file: None,
             lazy_auth: false,
             cache_size: 64 << 20,
+            prefetch: 16,
             kernel_ttl: Duration::from_secs(60),
             idle_ttl: Duration::from_secs(600),
             max_stale: Duration::from_secs(3600),
@@ -236,6 +239,7 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "max_requests", kind: Kind::Rate(|all| &mut all.mount.max_requests), help: "Requests to the vault, at most" },
     Entry { name: "max_writes", kind: Kind::Rate(|all| &mut all.mount.max_writes), help: "Changes sent to the vault, at most" },
     Entry { name: "cache_size", kind: Kind::Size(|all| &mut all.mount.cache_size), help: "Room for values in memory" },
+    Entry { name: "prefetch", kind: Kind::AtOnce(|all| &mut all.mount.prefetch), help: "How many values are asked for at a time for who reads them in the order of the listing, or off" },
     Entry { name: "kernel_ttl", kind: Kind::Duration(|all| &mut all.mount.kernel_ttl), help: "The longest time the kernel keeps names and attributes" },
     Entry { name: "idle_ttl", kind: Kind::Limit(|all| &mut all.mount.idle_ttl), help: "How often what nobody asks for, but the kernel still holds, is asked for again" },
     Entry { name: "max_stale", kind: Kind::Duration(|all| &mut all.mount.max_stale), help: "How long after its ttl the last known value stands in for a vault that does not answer; 0s: never" },

@@ -20,7 +20,7 @@ use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, ServeOptions, Server};
 use crate::metrics::{Metered, Metrics};
-use crate::secret::SecretName;
+use crate::secret::{MAX_VALUE, SecretName};
 use crate::store::{Change, ErrorKind, News, SecretStore, StoreError, Wait};
 use crate::vault::{
     AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
@@ -104,6 +104,7 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
         check_answers(&*client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
     }
     let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));
+    store.fetch_ahead(at_once(options), options.timeout);
     let announcer = Arc::new(Announcer::default());
     let fs =
         SecretFs::new(store.clone(), clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
@@ -253,6 +254,11 @@ fn check_answers(client: &dyn SecretStore, wait: Wait) -> Result<(), MountError>
         Err(error) if error.kind == ErrorKind::Forbidden => Ok(()),
         Err(error) => Err(MountError::Vault { error }),
     }
+}
+
+/// Not more than half the cache is for values that nobody has asked for yet.
+fn at_once(options: &MountOptions) -> usize {
+    options.prefetch.min(options.cache_size / (2 * MAX_VALUE))
 }
 
 fn cache_options(options: &MountOptions) -> CacheOptions {

@@ -27,5 +27,6 @@ mod roles;
 mod saving;
 mod temporary;
 mod unopened;
+mod walking;
 mod watchers;
 mod writers;

@@ -279,3 +279,17 @@ fn a_value_never_stands_in_the_log() {
     let log = world.mount.log();
     assert!(log.contains("secrets/a") && !log.contains("canary-"), "{log}");
 }
+
+#[test]
+fn a_name_that_was_missing_is_there_once_it_is_made_elsewhere_in_the_mount() {
+    let Some(world) = World::new(&[("old", "x")], "negative_ttl=10m") else { return };
+    let script = r#"set -e; cd "$M"
+        missing() { for path; do if [ -e "$path" ]; then echo "$path is there"; exit 1; fi; done; }
+        missing secrets/new files/new deleted/old backup/new files/.hidden
+        printf x > files/new
+        for path in secrets/new/value files/new backup/new; do [ -e $path ]; done
+        rmdir secrets/old && [ -e deleted/old/.meta.json ] && missing secrets/old files/old
+        mv deleted/old secrets/ && [ -e secrets/old/value ] && [ -e files/old ] && missing deleted/old
+        printf x > files/.hidden && [ -e files/.hidden ]"#;
+    assert_eq!(world.bash("", script).ok(), "");
+}

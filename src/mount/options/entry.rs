@@ -25,6 +25,8 @@ pub enum Kind {
     Lifetime(Field<Option<Duration>>),
     /// A number a second.
     Rate(Field<u32>),
+    /// How many at a time; 0 is off.
+    AtOnce(Field<usize>),
     /// A number of bytes.
     Size(Field<usize>),
     /// A user's or a group's number.
@@ -81,6 +83,7 @@ impl Entry {
             Kind::Flag(_) | Kind::Opposite(_) => None,
             Kind::Duration(_) | Kind::Limit(_) | Kind::Lifetime(_) => Some("DURATION"),
             Kind::Rate(_) => Some("RATE"),
+            Kind::AtOnce(_) => Some("COUNT"),
             Kind::Size(_) => Some("SIZE"),
             Kind::Id(_) => Some("NUMBER"),
             Kind::Mode(_) => Some("OCTAL"),
@@ -105,6 +108,7 @@ impl Entry {
             Kind::Duration(field) | Kind::Limit(field) => Some(humantime::format_duration(*field(all)).to_string()),
             Kind::Lifetime(field) => field(all).map(|time| humantime::format_duration(time).to_string()),
             Kind::Rate(field) => Some(format!("{}/s", field(all))),
+            Kind::AtOnce(field) => Some(format_at_once(*field(all))),
             Kind::Size(field) => Some(format_size(*field(all))),
             Kind::Id(field) => field(all).map(|id| id.to_string()),
             Kind::Mode(field) => field(all).map(|mode| format!("{mode:04o}")),
@@ -147,6 +151,7 @@ impl Entry {
             Kind::Limit(field) => *field(all) = parse_limit(value)?,
             Kind::Lifetime(field) => *field(all) = Some(parse_limit(value)?),
             Kind::Rate(field) => *field(all) = parse_rate(value)?,
+            Kind::AtOnce(field) => *field(all) = parse_at_once(value)?,
             Kind::Size(field) => *field(all) = parse_size(value)?,
             Kind::Id(field) => *field(all) = Some(parse_id(value)?),
             Kind::Mode(field) => *field(all) = Some(parse_mode(value)?),
@@ -177,6 +182,21 @@ fn parse_path(value: &str) -> Result<PathBuf, String> {
 fn parse_credential(value: &str) -> Result<PathBuf, String> {
     let sealed = std::env::var_os("CREDENTIALS_DIRECTORY").is_some();
     if sealed && !value.contains('/') { Ok(PathBuf::from(value)) } else { parse_path(value) }
+}
+
+/// Beyond this a mount would use up what the service allows a whole vault.
+const MAX_AT_ONCE: usize = 64;
+
+fn parse_at_once(value: &str) -> Result<usize, String> {
+    if value == "off" {
+        return Ok(0);
+    }
+    let count = value.parse().ok().filter(|count| (2..=MAX_AT_ONCE).contains(count));
+    count.ok_or_else(|| format!("write a number from 2 to {MAX_AT_ONCE}, or off"))
+}
+
+fn format_at_once(count: usize) -> String {
+    if count == 0 { "off".to_owned() } else { count.to_string() }
 }
 
 fn parse_choice(value: &str, words: [&str; 2]) -> Result<bool, String> {

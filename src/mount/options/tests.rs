@@ -14,7 +14,7 @@ fn message(list: &str) -> String {
 fn every_option_is_read() {
     let all = parse(
         "ro,allow_purge,purge_after=2h,delete_delay=3s,ttl=1min,timeout=5s,write_timeout=6s,max_requests=10/s,\
-         max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
+         max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,prefetch=4,\
          kernel_ttl=7s,idle_ttl=20min,max_stale=0s,on_change=true,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
          default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,\
          owner_tags,log_format=json,audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
@@ -40,6 +40,7 @@ fn every_option_is_read() {
         ca_file: Some("/etc/ca.pem".into()),
         lazy_auth: true,
         cache_size: 1 << 20,
+        prefetch: 4,
         kernel_ttl: Duration::from_secs(7),
         idle_ttl: Duration::from_secs(1200),
         max_stale: Duration::ZERO,
@@ -125,6 +126,11 @@ fn values_are_checked() {
     assert_eq!(message("ro=yes"), "option ro=yes: write true or false, or the word alone");
     assert_eq!(message("final_newline=never"), "option final_newline=never: write keep or as_before");
     assert_eq!(message("uid"), "option uid needs a value: write uid=NUMBER");
+    for wrong in ["1", "65", "many", "16/s"] {
+        let expected = format!("option prefetch={wrong}: write a number from 2 to 64, or off");
+        assert_eq!(message(&format!("prefetch={wrong}")), expected);
+    }
+    assert_eq!(parse("prefetch=off").unwrap().mount.prefetch, 0);
     assert_eq!(message("cache_size=64"), "option cache_size=64: a size needs a unit (KiB, MiB, GiB): write 64MiB");
     assert!(message("auth=kerberos").contains("azcli"));
     assert_eq!(parse("ttl=0s").unwrap().mount.ttl, Duration::ZERO);

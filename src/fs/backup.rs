@@ -16,7 +16,7 @@ use super::open::OpenFlags;
 use super::tree::{Ino, Node};
 use super::{Call, Notice, SecretFs};
 
-fn in_use() -> FsError {
+pub(super) fn in_use() -> FsError {
     FsError::refused(libc::EEXIST, "the vault has this secret: delete and purge it before its backup is restored")
 }
 

@@ -52,14 +52,14 @@ pub enum Place {
 }
 
 /// What a file of this name may hold.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Growth {
     /// Anything up to its limit.
     Free,
     /// Nothing: it has a legal name and is no temporary, so it may only stand there empty (vim's `4913`).
     Never,
-    /// Anything, but then it is no temporary any more: it becomes this secret.
-    Becomes,
+    /// Anything, but then it is no temporary any more: it becomes this secret, through its file in `files/`.
+    Becomes(SecretName),
 }
 
 /// See the module.
@@ -160,6 +160,17 @@ impl Draft {
         matches!(&self.target, Target::Scratch(its, _) if its == place)
     }
 
+    /// A temporary file gets another name, and perhaps another directory.
+    pub fn move_to(&mut self, place: &Place, name: &str) {
+        if !self.is_scratch_in(place) {
+            self.way_back = None;
+        }
+        if self.growth != Growth::Free {
+            self.growth = if is_temporary(name) { Growth::Free } else { Growth::Never };
+        }
+        self.target = Target::Scratch(place.clone(), name.to_owned());
+    }
+
     /// Nothing becomes of it any more.
     pub fn lose_name(&mut self) {
         self.target = Target::Nameless;
@@ -236,21 +247,18 @@ impl Draft {
     }
 
     fn grow(&mut self) -> FsResult<()> {
-        match (self.growth, &self.target) {
+        match (&self.growth, &self.target) {
             (Growth::Never, _) => Err(FsError::refused(
                 libc::EINVAL,
                 "no file of this name can hold anything here: write to value, or use a temporary name (.x, x.tmp)",
             )),
-            (Growth::Becomes, Target::Scratch(_, name)) => {
-                // The name was checked when the file was made.
-                if let Ok(secret) = SecretName::parse(name) {
-                    self.target = Target::Value(secret, Face::File);
-                    self.limit = MAX_VALUE;
-                }
+            (Growth::Becomes(secret), Target::Scratch(..)) => {
+                self.target = Target::Value(secret.clone(), Face::File);
+                self.limit = MAX_VALUE;
                 self.growth = Growth::Free;
                 Ok(())
             }
-            (Growth::Free | Growth::Becomes, _) => Ok(()),
+            (Growth::Free | Growth::Becomes(_), _) => Ok(()),
         }
     }
 
@@ -334,7 +342,7 @@ mod tests {
     #[test]
     fn a_new_file_of_a_legal_name_becomes_a_secret_with_its_first_byte() {
         let mut draft = Draft::new(Target::Scratch(Place::Files, "n".into()), 1, 1);
-        draft.growth = Growth::Becomes;
+        draft.growth = Growth::Becomes(SecretName::parse("n").expect("legal"));
         draft.truncate(0, 0).expect("empty it stays a temporary");
         assert!(matches!(draft.target, Target::Scratch(..)));
         draft.write(None, b"x", 0).expect("written");

@@ -3,14 +3,14 @@
 //! A file is found by its secret's name, else by an alias: one of the mount's own (`[aliases]` in its configuration), or
 //! what a secret's tag `akvfs-file` says. A secret's own name outweighs an alias, and the mount's aliases the tags'.
 
-use crate::secret::{SecretName, SecretProperties};
+use crate::secret::{NameError, SecretName, SecretProperties};
 use crate::store::{ErrorKind, Found, Wait};
 
 use super::attr::{DirEntry, Kind};
 use super::draft::Place;
 use super::errno::{FsError, FsResult};
 use super::handles::Rest;
-use super::tree::{Face, Node};
+use super::tree::{DraftId, Face, Node};
 use super::{Call, Notice, SecretFs};
 
 /// The tag that gives a secret another name in `files/`.
@@ -31,6 +31,34 @@ impl SecretFs {
         }
         let secret = self.aliased(name, call.wait)?.ok_or_else(|| FsError::plain(libc::ENOENT))?;
         Ok(self.find(&secret, call.wait)?)
+    }
+
+    /// The temporary file of this name, unless a secret was made meanwhile that the name means: that outweighs it.
+    pub(super) fn scratch_in(&self, call: &Call, place: &Place, name: &str) -> FsResult<Option<DraftId>> {
+        let scratch = self.state().scratch(place, name);
+        if scratch.is_none() || *place != Place::Files {
+            return Ok(scratch);
+        }
+        match self.resolve(call, name) {
+            Ok(_) => Ok(None),
+            Err(error) if error.is_not_in_memory() => Err(error),
+            // Whatever ails the vault, the file is here.
+            Err(_) => Ok(scratch),
+        }
+    }
+
+    /// The secret that a new file of this name is: by the mount's alias, or by its own name.
+    pub(super) fn meant(&self, name: &str) -> FsResult<SecretName> {
+        if let Some(secret) = self.options.aliases.get(name) {
+            return Ok(secret.clone());
+        }
+        SecretName::parse(name).map_err(|error| match error {
+            NameError::Illegal => FsError::refused(
+                libc::EINVAL,
+                "no secret can have this name: give one an alias (tag akvfs-file), or use a temporary name (.x, x.tmp)",
+            ),
+            NameError::TooLong => FsError::plain(libc::ENAMETOOLONG),
+        })
     }
 
     fn aliased(&self, name: &str, wait: Wait) -> FsResult<Option<SecretName>> {
@@ -70,7 +98,9 @@ impl SecretFs {
         let mut entries = Vec::with_capacity(page.items.len());
         for item in &page.items {
             entries.extend(self.file_entry(item.name.as_str(), &item.name));
-            let alias = tagged_alias(item).filter(|alias| self.is_alias_of(call, alias, &item.name));
+            // The mount's own aliases come last.
+            let alias = tagged_alias(item).filter(|alias| !self.options.aliases.contains_key(*alias));
+            let alias = alias.filter(|alias| self.is_alias_of(call, alias, &item.name));
             entries.extend(alias.and_then(|alias| self.file_entry(alias, &item.name)));
         }
         if rest == Rest::Nothing {
@@ -79,7 +109,9 @@ impl SecretFs {
                 entries.extend(is_it.then(|| self.file_entry(alias, secret)).flatten());
             }
             let scratch = self.state().scratch_names(&Place::Files);
-            entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
+            // What has become the name of a secret meanwhile was listed as that.
+            let kept = scratch.into_iter().filter(|(name, _)| self.resolve(call, name).is_err());
+            entries.extend(kept.map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
         }
         Ok((entries, rest))
     }

@@ -121,6 +121,14 @@ impl SecretFs {
         }
     }
 
+    /// As much of a deleted secret as the listing tells, which is more than that it is there.
+    pub(super) fn listed_deleted(&self, secret: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        match self.store.get_deleted(secret, Wait::No) {
+            Err(error) if error.kind == ErrorKind::NotInMemory => self.deleted_secret(secret, wait),
+            answer => answer,
+        }
+    }
+
     /// `value` comes first, because what removes a directory unlinks in this order (SAVES.md 4).
     fn entries_of(&self, call: &Call, secret: &SecretName) -> FsResult<Vec<DirEntry>> {
         let mut entries = Vec::new();

@@ -13,6 +13,7 @@ use super::certificate::{CertificateFile, is_certificate};
 use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
 use super::list::{ROOT_NAMES, all_versions};
+use super::save::is_refused;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
@@ -26,6 +27,10 @@ pub const VERSIONS: &str = "versions";
 pub const CERTIFICATE: &str = "certificate";
 /// The link in `versions/`.
 pub const CURRENT: &str = "current";
+
+/// The longest name of a file, in bytes, as statfs tells it and everywhere else; the kernel lets FUSE have 1024. Whatever
+/// names a file looks it up first, so this is asked at look-up alone.
+pub const MAX_FILE_NAME: usize = 255;
 
 /// How often a look-up starts anew because the kernel forgot its inode at that very moment. Once is rare.
 const MAX_FORGOTTEN: usize = 8;
@@ -82,6 +87,9 @@ impl SecretFs {
     }
 
     fn find_entry(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if name.len() > MAX_FILE_NAME {
+            return Err(FsError::plain(libc::ENAMETOOLONG));
+        }
         match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
@@ -125,13 +133,22 @@ impl SecretFs {
     fn lookup_deleted(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
         self.send_removals(call.wait)?;
-        let secret = self.deleted_secret(&name, call.wait)?;
+        let secret = self.listed_deleted(&name, call.wait)?;
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
         self.show_in(&name, &Node::Deleted);
+        self.stops_clearing(call, &name);
         let dated = secret.deleted_date.map_or(self.mounted, |date| date.0);
         Ok(self.directory(&Node::Dir(secret.properties.name), dated, Duration::ZERO))
+    }
+
+    /// Who looks at a deleted secret in its new place does not clear up behind it any more.
+    fn stops_clearing(&self, call: &Call, secret: &SecretName) {
+        let clears = self.state().ghosts.get(secret).map(|(by, _)| *by);
+        if clears.is_some_and(|by| by == self.process(call)) {
+            self.state().ghosts.remove(secret);
+        }
     }
 
     /// A directory stands in one place. What another party moved, the kernel may still have in the old one, and would
@@ -188,14 +205,13 @@ impl SecretFs {
     }
 
     fn lookup_file(&self, call: &Call, name: &str) -> FsResult<Entry> {
-        let scratch = self.state().scratch(&Place::Files, name);
-        if let Some(id) = scratch {
+        if let Some(id) = self.scratch_in(call, &Place::Files, name)? {
             return self.draft_entry(id);
         }
         match self.resolve(call, name) {
             Ok(found) => self.lookup_value(call, &found, Face::File),
             Err(error) if error.errno() == libc::ENOENT => {
-                let secret = parse_existing(name)?;
+                let secret = self.meant(name).map_err(|_| error)?;
                 self.lookup_creation(call, Target::Value(secret, Face::File))
             }
             Err(error) => Err(error),
@@ -296,10 +312,29 @@ impl SecretFs {
     pub fn readlink(&self, call: &Call, ino: Ino) -> FsResult<String> {
         match self.node(ino)? {
             Node::Current(secret) => {
-                let version = self.store.get(&secret, None, call.wait)?.properties.version;
-                Ok(version.ok_or_else(no_entry)?.to_string())
+                let version = match self.store.get(&secret, None, call.wait) {
+                    Ok(kept) => kept.properties.version.ok_or_else(no_entry)?,
+                    Err(error) if is_refused(&error) => self.newest_version(&secret, error, call.wait)?,
+                    Err(error) => return Err(error.into()),
+                };
+                Ok(version.to_string())
             }
             _ => Err(FsError::plain(libc::EINVAL)),
+        }
+    }
+
+    /// Which version is current where the get of it is refused: the one made last, if that was only one. Dates have
+    /// one-second grain, and a wrong answer is worse than none.
+    fn newest_version(&self, secret: &SecretName, refused: StoreError, wait: Wait) -> FsResult<Version> {
+        let mut listed = all_versions(&*self.store, secret, wait)?;
+        if refused.kind == ErrorKind::Disabled {
+            listed.retain(SecretProperties::is_disabled);
+        }
+        let newest = listed.iter().map(|item| item.created_on).max();
+        let mut last = listed.into_iter().filter(|item| Some(item.created_on) == newest);
+        match (last.next().and_then(|item| item.version), last.next()) {
+            (Some(version), None) => Ok(version),
+            _ => Err(refused.into()),
         }
     }
 
@@ -322,14 +357,7 @@ impl SecretFs {
     /// What a secret's directory is now.
     pub(super) fn home(&self, call: &Call, secret: &SecretName) -> FsResult<Home> {
         match self.live_home(call, secret) {
-            Err(error) if error.is_not_found() => {
-                match self.store.get_deleted(secret, call.wait) {
-                    // The service does not show a disabled one, but says by this that it is there.
-                    Ok(_) => Ok(Home::Deleted),
-                    Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
-                    Err(error) => Err(error.into()),
-                }
-            }
+            Err(error) if error.is_not_found() => self.deleted_home(secret, call.wait),
             home => home,
         }
     }
@@ -343,6 +371,16 @@ impl SecretFs {
                 Ok(Found { properties, current: None, valid_for: Duration::ZERO })
             }
             answer => answer,
+        }
+    }
+
+    /// Whether a secret that is not there is a deleted one.
+    pub(super) fn deleted_home(&self, secret: &SecretName, wait: Wait) -> FsResult<Home> {
+        match self.listed_deleted(secret, wait) {
+            Ok(_) => Ok(Home::Deleted),
+            // The service may not show a disabled one that it does not list, but says by this that it is there.
+            Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
+            Err(error) => Err(error.into()),
         }
     }
 

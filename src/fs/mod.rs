@@ -30,6 +30,7 @@ mod flat;
 mod handles;
 mod list;
 mod lookup;
+mod news;
 mod open;
 mod remove;
 mod rename;
@@ -40,6 +41,7 @@ mod status;
 mod write;
 mod xattr;
 
+pub use lookup::MAX_FILE_NAME;
 pub use open::OpenFlags;
 pub use rename::RenameMode;
 pub use status::About;
@@ -83,6 +85,8 @@ pub enum Notice {
     Entry(Ino, String),
     /// The attributes of this inode; its bytes stay.
     Attributes(Ino),
+    /// The attributes of this inode, and its bytes.
+    Content(Ino),
 }
 
 /// The way to the kernel's caches. Telling never happens on the caller's thread (FUSE.md 3.3).

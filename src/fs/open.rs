@@ -18,6 +18,7 @@ use super::draft::{Growth, Target};
 use super::errno::{FsError, FsResult};
 use super::handles::Handle;
 use super::lookup::Home;
+use super::save::{check_may_save, owned};
 use super::state::{Bounce, Bounced};
 use super::tree::{Bound, DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
@@ -168,12 +169,7 @@ impl SecretFs {
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
     fn send_back(&self, call: &Call, (secret, face): (&SecretName, Face), ino: Ino) -> FsResult<Opened> {
         let found = self.find(secret, call.wait)?.properties;
-        if found.is_managed() {
-            return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
-        }
-        if found.is_disabled() {
-            return Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"));
-        }
+        check_may_save(&found)?;
         self.state().bounce((call.thread, secret.clone(), face), ino, self.now());
         Err(look_again())
     }
@@ -225,12 +221,14 @@ impl SecretFs {
         let now = self.seconds();
         self.with_draft(id, |draft| {
             // A file that was just made is empty already; that alone is no save yet (`draft::Growth::Becomes`).
-            if flags.truncate && draft.growth != Growth::Becomes {
+            if flags.truncate && !matches!(draft.growth, Growth::Becomes(_)) {
                 draft.truncate(0, now)?;
             }
             draft.opens += 1;
             draft.closed = None;
-            draft.writers.insert(process);
+            if flags.write {
+                draft.writers.insert(process);
+            }
             Ok(())
         })?;
         let mut state = self.state();
@@ -249,9 +247,7 @@ impl SecretFs {
         flags: OpenFlags,
     ) -> FsResult<Opened> {
         match self.home(call, secret)? {
-            Home::Live(found) if found.properties.is_managed() => {
-                return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
-            }
+            Home::Live(found) if found.properties.is_managed() => return Err(owned()),
             Home::Live(_) | Home::Newborn => {}
             Home::Deleted | Home::Ghost => {
                 return Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"));

@@ -51,13 +51,17 @@ impl SecretFs {
     }
 
     pub(super) fn check_free(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
-        match self.home(call, secret) {
+        let home = match self.home(call, secret) {
+            // To who cleared up behind it the name is taken as well.
+            Ok(Home::Ghost) => self.deleted_home(secret, call.wait),
+            home => home,
+        };
+        match home {
             Ok(Home::Live(_) | Home::Newborn) => Err(FsError::plain(libc::EEXIST)),
-            Ok(Home::Deleted) => {
+            Ok(Home::Deleted | Home::Ghost) => {
                 let why = "the name is held by a deleted secret: mv deleted/NAME secrets/ brings it back";
                 Err(FsError::refused(libc::EEXIST, why))
             }
-            Ok(Home::Ghost) => Ok(()),
             Err(error) if error.is_not_found() => Ok(()),
             // Who may not look at the deleted ones hears of a conflict when he saves.
             Err(FsError::Store(error)) if error.kind == ErrorKind::Forbidden && error.operation != Operation::Find => {
@@ -109,14 +113,14 @@ impl SecretFs {
     }
 
     fn unlink_in_files(&self, call: &Call, name: &str, process: Process) -> FsResult<()> {
-        let scratch = self.state().scratch(&Place::Files, name);
-        if let Some(id) = scratch {
+        if let Some(id) = self.scratch_in(call, &Place::Files, name)? {
             self.unlink_draft(id);
             return Ok(());
         }
         let found = match self.resolve(call, name) {
             Err(error) if error.errno() == libc::ENOENT => {
-                let unsaved = self.state().creation(&Target::Value(parse_existing(name)?, Face::File), process);
+                let secret = self.meant(name)?;
+                let unsaved = self.state().creation(&Target::Value(secret, Face::File), process);
                 return unsaved.map(|id| self.unlink_draft(id)).ok_or(error);
             }
             found => found?.properties,
@@ -248,7 +252,7 @@ impl SecretFs {
 
     fn purge(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
         self.check_may_purge()?;
-        let deleted = self.deleted_secret(secret, call.wait)?;
+        let deleted = self.listed_deleted(secret, call.wait)?;
         let age = deleted.deleted_date.map_or(0, |date| self.seconds().saturating_sub(date.0));
         if age < i64::try_from(self.options.purge_after.as_secs()).unwrap_or(i64::MAX) {
             return Err(FsError::refused(

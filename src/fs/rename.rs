@@ -8,6 +8,7 @@ use crate::secret::{MAX_VALUE, SecretName};
 use super::draft::{Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS, parse_existing};
+use super::save::owned;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
@@ -100,11 +101,13 @@ impl SecretFs {
         (to, new_name): (&Place, &str),
         new_parent: Ino,
     ) -> FsResult<()> {
-        let scratch = self.state().scratch(from, name);
+        let scratch = self.scratch_in(call, from, name)?;
         let target = self.rename_target(call, to, new_name)?;
         match (scratch, target) {
             (Some(id), Goal::Value(secret, face)) => {
                 self.rename_to_value(call, id, &secret, face)?;
+                // A file that stood there, and was empty, was to become this secret.
+                self.state().replace_scratch(to, new_name, None);
                 self.kernel.tell(Notice::Entry(new_parent, new_name.to_owned()));
                 Ok(())
             }
@@ -148,9 +151,7 @@ impl SecretFs {
         if is_temporary(name) {
             return Ok(Goal::Scratch);
         }
-        let secret = SecretName::parse(name).map_err(|_| {
-            FsError::refused(libc::EINVAL, "no secret can have this name: give one an alias (tag akvfs-file)")
-        })?;
+        let secret = self.meant(name)?;
         self.check_free(call, &secret)?;
         Ok(Goal::Value(secret, Face::File))
     }
@@ -199,10 +200,7 @@ impl SecretFs {
         let mut state = self.state();
         state.replace_scratch(to, new_name, Some(id));
         if let Some(draft) = state.drafts.get_mut(&id) {
-            if !draft.is_scratch_in(to) {
-                draft.way_back = None;
-            }
-            draft.target = Target::Scratch(to.clone(), new_name.to_owned());
+            draft.move_to(to, new_name);
         }
         Ok(())
     }
@@ -258,8 +256,4 @@ fn place(node: Node) -> Option<Place> {
         Node::Backups => Some(Place::Backups),
         _ => None,
     }
-}
-
-fn owned() -> FsError {
-    FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate")
 }

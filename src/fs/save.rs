@@ -21,7 +21,7 @@ use super::{Notice, SecretFs};
 
 /// How long a save waits for the kernel to drop the old version's name. It needs microseconds, unless a slow request
 /// holds that directory; then the name's own time to live ends the old one.
-const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
 impl SecretFs {
     /// Saves what a draft holds, if it holds anything new.
@@ -90,8 +90,7 @@ impl SecretFs {
     /// What the vault holds before a save. Asked anew: neither "these bytes are there already" nor the tags to carry over
     /// may come from what another party has replaced meanwhile.
     fn before_saving(&self, secret: &SecretName, wait: Wait) -> FsResult<Before> {
-        self.store.expire(Some(secret));
-        match self.store.get(secret, None, wait) {
+        match self.store.get(secret, None, wait.anew()) {
             Ok(kept) => Ok(Before::Same(Box::new(kept))),
             Err(error) => match error.kind {
                 ErrorKind::NotFound => Ok(self.new_secret(secret)),
@@ -154,8 +153,7 @@ impl SecretFs {
             }
             return Ok(());
         }
-        self.store.expire(Some(secret));
-        let before = self.properties(secret, version, wait)?;
+        let before = self.properties(secret, version, wait.anew())?;
         let changes = super::document::parse(bytes, Some(&before))?;
         self.change(secret, version, &changes, wait)
     }
@@ -192,7 +190,24 @@ impl SecretFs {
     }
 }
 
-fn is_refused(error: &StoreError) -> bool {
+/// A certificate's own secret cannot be saved to.
+pub(super) fn owned() -> FsError {
+    FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate")
+}
+
+/// Refuses at once what the vault would refuse at close.
+pub(super) fn check_may_save(found: &SecretProperties) -> FsResult<()> {
+    if found.is_managed() {
+        return Err(owned());
+    }
+    if found.is_disabled() {
+        return Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"));
+    }
+    Ok(())
+}
+
+/// Whether a value may not be had, though the secret is there.
+pub(super) fn is_refused(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden)
 }
 
@@ -209,8 +224,8 @@ fn holds(kept: &KeyVaultSecret, face: Face, bytes: &[u8]) -> bool {
 
 /// `bytes` without the newline at their end that the file did not have before.
 fn without_added_newline<'a>(kept: &KeyVaultSecret, face: Face, bytes: &'a [u8]) -> &'a [u8] {
-    let had_one = Content::of(kept, face).is_ok_and(|content| content.bytes().ends_with(b"\n"));
-    bytes.strip_suffix(b"\n").filter(|_| !had_one).unwrap_or(bytes)
+    let had_none = Content::of(kept, face).is_ok_and(|content| !content.bytes().ends_with(b"\n"));
+    bytes.strip_suffix(b"\n").filter(|_| had_none).unwrap_or(bytes)
 }
 
 /// The string to store for these bytes, and the tag that says how it was made.

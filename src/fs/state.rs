@@ -222,8 +222,11 @@ impl State {
         }
     }
 
-    /// Whether this file is hidden from everybody.
+    /// Whether this file is hidden from everybody. The parts of a certificate stay as the versions do, until it is gone.
     pub fn is_hidden(&self, name: &SecretName, face: Face) -> bool {
+        if matches!(face, Face::Certificate(_)) {
+            return false;
+        }
         let set_aside = self.set_aside.contains(&(name.clone(), face)) && self.has_way_back(name, face, |_| true);
         set_aside || self.removals.contains_key(name)
     }

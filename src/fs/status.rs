@@ -68,7 +68,9 @@ impl SecretFs {
             "options": about.options,
             "operations": self.asked_operations(),
             "listing": self.listing_status(),
-            "refreshes": { "done": metrics.refreshes.get(), "failed": metrics.refreshes_failed.get() },
+            "silent_since": date(metrics.silent_since.get()),
+            "stale_answers": metrics.stale.all().map(|(_, counter)| counter.get()).sum::<u64>(),
+            "refreshes": metrics.refreshes.get(),
             "cache": {
                 "hits": metrics.hits.all().map(|(_, counter)| counter.get()).sum::<u64>(),
                 "misses": metrics.misses.all().map(|(_, counter)| counter.get()).sum::<u64>(),

@@ -4,17 +4,19 @@
 //! the descriptor close it when they exit. A close saves when no process that wrote, nor a descendant of one, can still
 //! write; otherwise the last close does (SAVES.md 3).
 
-use crate::secret::{NameError, SecretName};
+use crate::secret::SecretName;
 use crate::store::{ErrorKind, Wait};
 
 use super::attr::{Attr, Entry, Opened, Stat};
 use super::audit::Purpose;
+use super::backup::in_use;
 use super::control::ControlFile;
 use super::draft::{Draft, Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::handles::Handle;
 use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS};
 use super::open::OpenFlags;
+use super::save::check_may_save;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 
@@ -55,14 +57,14 @@ impl SecretFs {
         let target = match self.node(parent)? {
             Node::Dir(secret) => self.target_in_secret(call, &secret, name, flags)?,
             Node::Files => self.target_in_files(call, name, flags)?,
-            Node::Backups => self.target_in_backups(call, name)?,
+            Node::Backups => (self.target_in_backups(call, name)?, Growth::Free),
             _ => {
                 let why =
                     "files live in files/ or in a secret's directory: mkdir secrets/NAME, write secrets/NAME/value";
                 return Err(FsError::refused(libc::EPERM, why));
             }
         };
-        let id = self.new_file(target, call, mode, name, flags)?;
+        let id = self.new_file(target, call, mode)?;
         let opened = self.start_writing(id, self.process(call), flags)?;
         let entry = self.permitted_entry(self.draft_entry(id)?);
         self.state().tree.looked_up(entry.node);
@@ -70,23 +72,28 @@ impl SecretFs {
         Ok((entry, opened))
     }
 
-    fn target_in_secret(&self, call: &Call, secret: &SecretName, name: &str, flags: OpenFlags) -> FsResult<Target> {
+    fn target_in_secret(
+        &self,
+        call: &Call,
+        secret: &SecretName,
+        name: &str,
+        flags: OpenFlags,
+    ) -> FsResult<(Target, Growth)> {
+        let scratch = || Target::Scratch(Place::Secret(secret.clone()), name.to_owned());
         match (name, self.home(call, secret)?) {
             (_, Home::Deleted | Home::Ghost) => {
                 Err(FsError::refused(libc::EPERM, "a deleted secret cannot be changed: recover it first"))
             }
-            (VALUE, Home::Live(found)) if found.properties.is_managed() => {
-                Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"))
+            (VALUE, home) => {
+                if let Home::Live(found) = home {
+                    check_may_save(&found.properties)?;
+                }
+                Ok((Target::Value(secret.clone(), Face::Value), Growth::Free))
             }
-            (VALUE, Home::Live(found)) if found.properties.is_disabled() => {
-                Err(FsError::refused(libc::EACCES, "the secret is disabled: enable it in its .meta.json"))
-            }
-            (VALUE, _) => Ok(Target::Value(secret.clone(), Face::Value)),
-            (META, _) => Ok(Target::Meta(secret.clone(), None)),
+            (META, _) => Ok((Target::Meta(secret.clone(), None), Growth::Free)),
             (VERSIONS | CERTIFICATE, _) => Err(FsError::plain(libc::EPERM)),
-            _ if is_temporary(name) || is_mkstemp(flags) || SecretName::parse(name).is_ok() => {
-                Ok(Target::Scratch(Place::Secret(secret.clone()), name.to_owned()))
-            }
+            _ if is_temporary(name) || is_mkstemp(flags) => Ok((scratch(), Growth::Free)),
+            _ if SecretName::parse(name).is_ok() => Ok((scratch(), Growth::Never)),
             _ => Err(FsError::refused(
                 libc::EINVAL,
                 "a secret's directory holds value and .meta.json; a temporary file needs a temporary name (.x, x.tmp)",
@@ -95,29 +102,26 @@ impl SecretFs {
     }
 
     /// In `files/` a new file of a legal name becomes a secret with its first byte, one of an alias is a save.
-    fn target_in_files(&self, call: &Call, name: &str, flags: OpenFlags) -> FsResult<Target> {
+    fn target_in_files(&self, call: &Call, name: &str, flags: OpenFlags) -> FsResult<(Target, Growth)> {
         match self.resolve(call, name) {
-            Ok(found) if found.properties.is_managed() => {
-                return Err(FsError::refused(libc::EPERM, "a certificate owns this secret: change the certificate"));
+            Ok(found) => {
+                check_may_save(&found.properties)?;
+                return Ok((Target::Value(found.properties.name, Face::File), Growth::Free));
             }
-            Ok(found) => return Ok(Target::Value(found.properties.name, Face::File)),
             Err(error) if error.errno() == libc::ENOENT => {}
             Err(error) => return Err(error),
         }
-        if !is_temporary(name) && !is_mkstemp(flags) {
-            let secret = SecretName::parse(name).map_err(|error| match error {
-                NameError::Illegal => FsError::refused(
-                    libc::EINVAL,
-                    "no secret can have this name: give one an alias (tag akvfs-file), or use a temporary name (.x, x.tmp)",
-                ),
-                NameError::TooLong => FsError::plain(libc::ENAMETOOLONG),
-            })?;
+        let growth = if is_temporary(name) || is_mkstemp(flags) {
+            Growth::Free
+        } else {
+            let secret = self.meant(name)?;
             self.check_free(call, &secret)?;
-        }
-        Ok(Target::Scratch(Place::Files, name.to_owned()))
+            Growth::Becomes(secret)
+        };
+        Ok((Target::Scratch(Place::Files, name.to_owned()), growth))
     }
 
-    fn new_file(&self, target: Target, call: &Call, mode: u16, name: &str, flags: OpenFlags) -> FsResult<DraftId> {
+    fn new_file(&self, (target, growth): (Target, Growth), call: &Call, mode: u16) -> FsResult<DraftId> {
         let now = self.seconds();
         let mut state = self.state();
         if state.drafts.len() >= MAX_DRAFTS {
@@ -127,17 +131,6 @@ impl SecretFs {
             // A new file of that name is a save, not a removal.
             state.unhide(secret);
         }
-        let growth = match &target {
-            Target::Scratch(..) if is_temporary(name) || is_mkstemp(flags) => Growth::Free,
-            Target::Scratch(Place::Files, _) => Growth::Becomes,
-            Target::Scratch(Place::Secret(_), _) => Growth::Never,
-            Target::Scratch(Place::Backups, _)
-            | Target::Value(..)
-            | Target::Meta(..)
-            | Target::Restore(_)
-            | Target::Refresh
-            | Target::Nameless => Growth::Free,
-        };
         let is_scratch = matches!(target, Target::Scratch(..));
         let id = state.new_draft(target, None);
         if let Some(draft) = state.drafts.get_mut(&id) {
@@ -211,6 +204,7 @@ impl SecretFs {
                 libc::EPERM,
                 "a part of a certificate cannot be changed: write secrets/NAME/value",
             )),
+            (Node::Backup(_), Some(_)) => Err(in_use()),
             (Node::Value(secret, face), Some(size)) => {
                 self.truncate_value(call, &secret, face, size)?;
                 // The old version keeps its length: answering another would cut it under its readers (SAVES.md 1).
@@ -246,22 +240,24 @@ impl SecretFs {
 
     /// truncate(2): there is no descriptor to close, so it saves at once.
     fn truncate_value(&self, call: &Call, secret: &SecretName, face: Face, size: u64) -> FsResult<()> {
+        // What is cut to nothing need not be read.
+        let before = if size == 0 { None } else { Some(self.bytes_to_change(call, secret, face)?) };
         let id = self.state().new_draft(Target::Value(secret.clone(), face), None);
-        let saved = self.bytes_to_change(call, secret, face).and_then(|value| {
-            let now = self.seconds();
-            self.with_draft(id, |draft| {
-                draft.load(value.bytes());
-                draft.truncate(size, now)
-            })?;
-            self.save(id, call.wait)
+        let now = self.seconds();
+        let cut = self.with_draft(id, |draft| {
+            if let Some(content) = before {
+                draft.load(content.bytes());
+            }
+            draft.truncate(size, now)
         });
+        let saved = cut.and_then(|()| self.save(id, call.wait));
         self.state().drop_if_unused(id);
         saved
     }
 
     /// A descriptor is closed, perhaps not the last one.
     pub fn flush(&self, call: &Call, handle: u64) -> FsResult<()> {
-        let Some(id) = self.draft_of(handle) else { return Ok(()) };
+        let Ok((id, _)) = self.writable(handle) else { return Ok(()) };
         if !self.note_if_dirty(call, id) {
             return Ok(());
         }

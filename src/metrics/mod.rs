@@ -255,6 +255,12 @@ pub struct Metrics {
     pub hits: ByOperation<Counter>,
     /// What it had to ask for.
     pub misses: ByOperation<Counter>,
+    /// What it answered with the last that it knew, since the vault did not.
+    pub stale: ByOperation<Counter>,
+    /// Since when the vault has not answered; never, while it does.
+    pub silent_since: Last,
+    /// How often all that is in use was asked anew.
+    pub refreshes: Counter,
     /// Values put out of the cache for lack of room.
     pub evictions: Counter,
     /// Values in the cache.
@@ -267,10 +273,6 @@ pub struct Metrics {
     pub opens: Counter,
     /// Which of them.
     pub reads: Reads,
-    /// Looks at everything that a signal asked for, and that are over.
-    pub refreshes: Counter,
-    /// Those of them that the vault did not answer.
-    pub refreshes_failed: Counter,
     /// Opens of values that were told to the audit.
     pub audited: Counter,
     /// Those of them whose line was lost.
@@ -336,6 +338,11 @@ impl Metrics {
         for (name, help, counters) in [
             ("akvfs_cache_hits_total", "Questions that the cache answered from memory.", &self.hits),
             ("akvfs_cache_misses_total", "Questions that it had to ask the vault.", &self.misses),
+            (
+                "akvfs_cache_stale_total",
+                "Questions answered with the last known, since the vault did not.",
+                &self.stale,
+            ),
         ] {
             page.family(name, "counter", help);
             for (operation, counter) in counters.all().filter(|(_, counter)| counter.get() > 0) {

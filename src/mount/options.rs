@@ -106,6 +106,10 @@ pub struct MountOptions {
     pub cache_size: usize,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
+    /// How often what the kernel merely still holds is asked for again.
+    pub idle_ttl: Duration,
+    /// How long the last that is known stands in for a vault that does not answer; zero: never.
+    pub max_stale: Duration,
     /// How long "no such secret" is believed without a listing.
     pub negative_ttl: Duration,
     /// Owner of all files; who mounts, if not given.
@@ -156,6 +160,8 @@ impl Default for MountOptions {
             lazy_auth: false,
             cache_size: 64 << 20,
             kernel_ttl: Duration::from_secs(60),
+            idle_ttl: Duration::from_secs(600),
+            max_stale: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(1),
             uid: None,
             gid: None,
@@ -228,6 +234,8 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "max_writes", kind: Kind::Rate(|all| &mut all.mount.max_writes), help: "Changes sent to the vault, at most" },
     Entry { name: "cache_size", kind: Kind::Size(|all| &mut all.mount.cache_size), help: "Room for values in memory" },
     Entry { name: "kernel_ttl", kind: Kind::Duration(|all| &mut all.mount.kernel_ttl), help: "The longest time the kernel keeps names and attributes" },
+    Entry { name: "idle_ttl", kind: Kind::Limit(|all| &mut all.mount.idle_ttl), help: "How often what nobody asks for, but the kernel still holds, is asked for again" },
+    Entry { name: "max_stale", kind: Kind::Duration(|all| &mut all.mount.max_stale), help: "How long after its ttl the last known value stands in for a vault that does not answer; 0s: never" },
     Entry { name: "negative_ttl", kind: Kind::Duration(|all| &mut all.mount.negative_ttl), help: "How long a name that the vault did not have is taken to be missing" },
     Entry { name: "delete_delay", kind: Kind::Duration(|all| &mut all.mount.delete_delay), help: "How long an unlinked value waits for a new file of its name before the delete is sent" },
     Entry { name: "final_newline", kind: Kind::Choice(|all| &mut all.mount.final_newline_as_before, ["keep", "as_before"]), help: "Keep the newline that an editor puts at the end, or take it off where there was none" },

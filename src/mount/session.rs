@@ -3,12 +3,13 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::cache::{CacheOptions, CachedStore};
+use crate::cache::{CacheOptions, CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
 use crate::fs::processes::ProcFs;
@@ -18,7 +19,7 @@ use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, ServeOptions, Server};
 use crate::metrics::{Metered, Metrics};
-use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
+use crate::store::{Change, ErrorKind, SecretStore, StoreError, Wait};
 use crate::vault::{
     AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
 };
@@ -30,6 +31,9 @@ use super::source::{Source, Vault};
 use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
 use super::{accounts, options, process, unmount};
+
+/// What `akvfs refresh` asks of a mount.
+pub use crate::fs::control::REFRESH_REQUEST;
 
 /// How often it is looked whether an unlinked value's delay is over.
 const REMOVAL_TICK: Duration = Duration::from_millis(100);
@@ -45,6 +49,9 @@ pub struct Session {
     /// For the service manager.
     status: String,
     audit: Option<Arc<AuditLog>>,
+    announcer: Arc<Announcer>,
+    /// Keeps what is in use fresh.
+    watch: Watch,
     /// Ends the thread that sends delayed removals.
     ending: Arc<AtomicBool>,
     /// The embedded vault. It ends last.
@@ -97,7 +104,8 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     }
     let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));
     let announcer = Arc::new(Announcer::default());
-    let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
+    let fs =
+        SecretFs::new(store.clone(), clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
     let audit = start_audit(settings, &metrics)?;
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
     let fs = Arc::new(fs.counting(metrics).audited(told));
@@ -106,10 +114,13 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     let ending = Arc::new(AtomicBool::new(false));
-    start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(|error| MountError::Kernel(error.to_string()))?;
+    let cannot = |error: io::Error| MountError::Kernel(error.to_string());
+    start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(cannot)?;
+    start_listening(store.changes(), fs.clone()).map_err(cannot)?;
     say_what_is_mounted(&fs.options().about, &signed_in);
+    let watch = keep_fresh(store, fs.clone(), options)?;
     let status = format!("{source} is mounted");
-    Ok(Session { fs, serving, clock, place: place.clone(), status, audit, ending, _server: server })
+    Ok(Session { fs, serving, clock, place: place.clone(), status, announcer, watch, audit, ending, _server: server })
 }
 
 /// The log's first line.
@@ -235,6 +246,7 @@ fn cache_options(options: &MountOptions) -> CacheOptions {
     CacheOptions {
         ttl: options.ttl,
         negative_ttl: options.negative_ttl,
+        max_stale: options.max_stale,
         bytes: options.cache_size,
         ..CacheOptions::default()
     }
@@ -308,10 +320,30 @@ fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBoo
     thread::Builder::new().name("akvfs-removals".into()).spawn(tick).map(drop)
 }
 
+/// Tells the files what other parties change. The thread ends with the store.
+fn start_listening(changes: Receiver<Change>, fs: Arc<SecretFs>) -> io::Result<()> {
+    let listen = move || changes.iter().for_each(|change| fs.heard(&change));
+    thread::Builder::new().name("akvfs-news".into()).spawn(listen).map(drop)
+}
+
+fn keep_fresh(store: Arc<CachedStore>, fs: Arc<SecretFs>, options: &MountOptions) -> Result<Watch, MountError> {
+    let seed = getrandom::u64().map_err(|error| MountError::Client(format!("no random numbers: {error}")))?;
+    let how = RefreshOptions {
+        ttl: options.ttl,
+        kernel_ttl: options.kernel_ttl,
+        idle_ttl: options.idle_ttl,
+        all_held: false,
+        timeout: options.timeout,
+        seed,
+    };
+    let refresher = Refresher::new(store, Box::new(move || fs.held_secrets()), how);
+    Watch::start(refresher).map_err(|error| MountError::Kernel(error.to_string()))
+}
+
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        let Self { fs, serving, clock, place, status, audit, ending, _server } = self;
+        let Self { fs, serving, clock, place, status, announcer, watch, audit, ending, _server } = self;
         let loops = join_in_background(serving, stop.clone())?;
         let watchdog = Watchdog::start(answers(&place), clock.clone());
         let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
@@ -319,7 +351,7 @@ impl Session {
         let reason = carry(&fs, audit.as_deref(), &clock, stop);
         tracing::info!("the mount ends: {reason}");
         supervisor::stopping();
-        drop(watchdog);
+        drop((watchdog, watch));
         ending.store(true, Ordering::Relaxed);
         // One limit for all that is left to do.
         let wait = Wait::at_most(&*clock, SETTLE_LIMIT);
@@ -328,6 +360,7 @@ impl Session {
         for path in fs.left_behind() {
             tracing::warn!("{path} was written, and never renamed to what it was meant to be: it is lost");
         }
+        announcer.stop();
         match reason {
             Reason::Unmounted => match loops.join() {
                 Ok(Ok(())) => Ok(()),
@@ -376,10 +409,7 @@ fn refresh_in_background(fs: Arc<SecretFs>, clock: Arc<dyn Clock>) {
             let wait = Wait::at_most(&*clock, fs.options().write_timeout);
             if let Err(error) = fs.refresh(None, wait) {
                 tracing::warn!("looking again has failed: {error}");
-                fs.metrics().refreshes_failed.add();
             }
-            fs.announced(wait);
-            fs.metrics().refreshes.add();
         });
     };
     if let Err(error) = thread::Builder::new().name("akvfs-refresh".into()).spawn(look) {

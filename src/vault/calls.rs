@@ -113,7 +113,7 @@ impl Link {
     fn begin(&self, call: &Call<'_>, wait: Wait) -> Result<(), StoreError> {
         match wait {
             Wait::No => Err(StoreError::not_in_memory(call.operation)),
-            Wait::Until(_) => Ok(()),
+            Wait::Until(_) | Wait::Anew(_) => Ok(()),
         }
     }
 

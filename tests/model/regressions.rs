@@ -5,16 +5,22 @@ use std::time::Duration;
 use akvfs::secret::SecretAttributes;
 use akvfs::store::{ErrorKind, Operation, SecretStore, Wait};
 
-use crate::op::{Op, Others, SCRATCH};
-use crate::reference::Fd;
+use crate::op::{Bytes, Dir, Edit, How, Op, Others, SCRATCH, VALUE};
+use crate::reference::{Fd, Setup};
 use crate::support::{name, value};
 use crate::world::{Open, World};
 
-const VALUE: [&str; 3] = ["secrets", "a", "value"];
+const PATH: [&str; 3] = ["secrets", "a", "value"];
 
-fn world_with(text: &str) -> World {
-    let mut world = World::new(true);
-    others(&mut world, Others::Set(text.to_owned()));
+const PLAIN: Setup = Setup { allow_purge: true, always_set: false, final_newline_as_before: false };
+
+fn move_aside(p: u32, n: usize, to: &'static str) -> Op {
+    Op::Rename { p, from: (Dir::Secret(n), VALUE), to: (Dir::Secret(n), to) }
+}
+
+fn world_with(text: &'static str) -> World {
+    let mut world = World::new(true, PLAIN);
+    others(&mut world, Others::Set(text));
     world
 }
 
@@ -31,24 +37,24 @@ fn step(world: &mut World, op: Op) -> Result<(), i32> {
 
 #[track_caller]
 fn does(world: &mut World, op: Op) {
-    assert_eq!(step(world, op.clone()), Ok(()), "{op:?}");
+    assert_eq!(step(world, op), Ok(()), "{op:?}");
 }
 
 /// Process 1 opens the value for writing and writes `text`.
-fn writer(world: &mut World, text: &str) -> (Fd, bool) {
+fn writer(world: &mut World, text: &'static str) -> (Fd, bool) {
     let mut opened: Option<Open> = None;
-    let op = Op::OpenWrite { p: 1, n: 0, truncate: true, append: false };
+    let op = Op::Open { p: 1, at: (Dir::Secret(0), VALUE), how: How::Write { truncate: true, append: false } };
     assert_eq!(world.step(&op, &[], &mut opened), Ok(()));
     let fd = Fd { p: 1, file: 1 };
     world.files.insert(1, opened.expect("open"));
     world.hold(fd);
-    let write = Op::Write { fd: 0, at: 0, data: text.as_bytes().to_vec() };
+    let write = Op::Write { fd: 0, at: 0, data: Bytes(text.as_bytes()) };
     assert_eq!(world.step(&write, &[(fd, true)], &mut None), Ok(()));
     (fd, true)
 }
 
 fn read(world: &World) -> Result<String, i32> {
-    let read = world.read(9, &VALUE).map(|(bytes, _, _)| String::from_utf8(bytes).expect("text"));
+    let read = world.read(9, &PATH).map(|(bytes, _, _)| String::from_utf8(bytes).expect("text"));
     world.forget();
     read
 }
@@ -85,11 +91,15 @@ fn who_removed_a_secret_does_not_see_it_any_more() {
 fn a_value_that_was_restored_stays_visible_when_it_is_moved_aside_again() {
     let mut world = world_with("x");
     for _ in 0..2 {
-        does(&mut world, Op::MoveAside { p: 1, n: 0, s: 1 });
+        does(&mut world, move_aside(1, 0, SCRATCH[1]));
         assert_eq!(read(&world), Ok("x".to_owned()));
-        assert_eq!(step(&mut world, Op::UnlinkValue { p: 1, n: 0 }), Err(libc::ENOENT), "for him it is gone already");
+        assert_eq!(
+            step(&mut world, Op::Unlink { p: 1, at: (Dir::Secret(0), VALUE) }),
+            Err(libc::ENOENT),
+            "for him it is gone already"
+        );
         assert_eq!(read(&world), Ok("x".to_owned()), "for others it is not");
-        does(&mut world, Op::RenameOver { p: 1, n: 0, s: 1, to: 0 });
+        does(&mut world, Op::Rename { p: 1, from: (Dir::Secret(0), SCRATCH[1]), to: (Dir::Secret(0), VALUE) });
         assert_eq!(read(&world), Ok("x".to_owned()));
     }
     assert_eq!(world.vault.calls(Operation::Set), 1, "moving it back sends nothing");
@@ -98,8 +108,8 @@ fn a_value_that_was_restored_stays_visible_when_it_is_moved_aside_again() {
 #[test]
 fn a_backup_that_an_editor_left_does_not_keep_others_from_deleting() {
     let mut world = world_with("x");
-    does(&mut world, Op::MoveAside { p: 1, n: 0, s: 1 });
-    does(&mut world, Op::UnlinkValue { p: 2, n: 0 });
+    does(&mut world, move_aside(1, 0, SCRATCH[1]));
+    does(&mut world, Op::Unlink { p: 2, at: (Dir::Secret(0), VALUE) });
     does(&mut world, Op::Advance { ms: 1_000 });
     assert_eq!(world.walk(9, &["secrets", "a"]).err(), Some(libc::ENOENT));
     assert!(world.names(9, &["deleted"]).expect("listed").contains(&"a".to_owned()));
@@ -108,10 +118,10 @@ fn a_backup_that_an_editor_left_does_not_keep_others_from_deleting() {
 #[test]
 fn after_a_save_the_editors_own_backup_is_no_way_back() {
     let mut world = world_with("x");
-    does(&mut world, Op::MoveAside { p: 1, n: 0, s: 1 });
+    does(&mut world, move_aside(1, 0, SCRATCH[1]));
     let fd = writer(&mut world, "y");
     assert_eq!(world.step(&Op::Close { fd: 0 }, &[fd], &mut None), Ok(()));
-    does(&mut world, Op::UnlinkValue { p: 1, n: 0 });
+    does(&mut world, Op::Unlink { p: 1, at: (Dir::Secret(0), VALUE) });
     does(&mut world, Op::Advance { ms: 1_000 });
     assert_eq!(world.walk(9, &["secrets", "a"]).err(), Some(libc::ENOENT));
 }
@@ -119,7 +129,7 @@ fn after_a_save_the_editors_own_backup_is_no_way_back() {
 #[test]
 fn temporary_files_go_with_their_directory() {
     let mut world = world_with("x");
-    does(&mut world, Op::MoveAside { p: 1, n: 0, s: 0 });
+    does(&mut world, move_aside(1, 0, SCRATCH[0]));
     does(&mut world, Op::Rmdir { p: 1, n: 0 });
     assert_eq!(world.fs.held().1, 0);
     does(&mut world, Op::Recover { p: 1, n: 0 });
@@ -128,7 +138,7 @@ fn temporary_files_go_with_their_directory() {
 
 #[test]
 fn a_new_directory_has_one_spelling() {
-    let mut world = World::new(true);
+    let mut world = World::new(true, PLAIN);
     does(&mut world, Op::Mkdir { p: 1, n: 1 });
     assert_eq!(world.walk(9, &["secrets", "web-tls"]).err(), Some(libc::ENOENT));
     assert_eq!(world.names(9, &["secrets"]), Ok(vec!["Web-Tls".to_owned()]));
@@ -136,7 +146,7 @@ fn a_new_directory_has_one_spelling() {
 
 #[test]
 fn what_others_save_under_a_new_directorys_name_is_seen_and_not_written_over_blindly() {
-    let mut world = World::new(true);
+    let mut world = World::new(true, PLAIN);
     does(&mut world, Op::Mkdir { p: 1, n: 0 });
     let tagged = SecretAttributes { tags: Some([("k".to_owned(), "v".to_owned())].into()), ..Default::default() };
     let wait = Wait::Until(akvfs::clock::Moment::from_start(Duration::from_secs(60)));
@@ -150,16 +160,16 @@ fn what_others_save_under_a_new_directorys_name_is_seen_and_not_written_over_bli
 #[test]
 fn an_edit_of_the_properties_does_not_take_back_a_removal() {
     let mut world = world_with("x");
-    does(&mut world, Op::UnlinkValue { p: 1, n: 0 });
-    does(&mut world, Op::Meta { p: 1, n: 0, patch: r#"{"content_type": "t"}"# });
+    does(&mut world, Op::Unlink { p: 1, at: (Dir::Secret(0), VALUE) });
+    does(&mut world, Op::Meta { p: 1, n: 0, how: Edit::Partly, patch: r#"{"content_type": "t"}"# });
     does(&mut world, Op::Advance { ms: 1_000 });
     assert_eq!(world.walk(9, &["secrets", "a"]).err(), Some(libc::ENOENT));
 }
 
 #[test]
 fn a_disabled_secret_can_be_looked_at_and_purged_after_its_deletion() {
-    let mut world = World::new(false);
-    does(&mut world, Op::Others { n: 0, what: Others::Set("x".to_owned()) });
+    let mut world = World::new(false, PLAIN);
+    does(&mut world, Op::Others { n: 0, what: Others::Set("x") });
     does(&mut world, Op::Others { n: 0, what: Others::Enable(false) });
     does(&mut world, Op::ToDeleted { p: 1, n: 0 });
     assert!(world.read(9, &["deleted", "a", ".meta.json"]).is_ok());
@@ -170,11 +180,11 @@ fn a_disabled_secret_can_be_looked_at_and_purged_after_its_deletion() {
 #[test]
 fn a_look_up_never_tells_the_kernel_that_a_known_version_became_shorter() {
     let world = world_with("hello");
-    let held = world.walk(9, &VALUE).expect("there").node;
-    assert_eq!(world.mode(9, &VALUE).expect("there").1, 5);
+    let held = world.walk(9, &PATH).expect("there").node;
+    assert_eq!(world.mode(9, &PATH).expect("there").1, 5);
     // Out of our memory, and not out of the kernel's.
     world.store.expire(None);
-    let again = world.walk(9, &VALUE).expect("there");
+    let again = world.walk(9, &PATH).expect("there");
     assert!(again.node != held || again.stat.attr.size == 5);
     let versions = world.names(9, &["secrets", "a", "versions"]).expect("listed");
     let path = ["secrets", "a", "versions", &versions[0]];
@@ -187,11 +197,11 @@ fn a_look_up_never_tells_the_kernel_that_a_known_version_became_shorter() {
 #[test]
 fn a_temporary_file_that_moves_to_another_secret_is_not_that_ones_way_back() {
     let mut world = world_with("x");
-    does(&mut world, Op::Others { n: 2, what: Others::Set("y".to_owned()) });
+    does(&mut world, Op::Others { n: 2, what: Others::Set("y") });
     world.store.expire(None);
-    does(&mut world, Op::MoveAside { p: 1, n: 0, s: 1 });
-    does(&mut world, Op::RenameScratch { p: 1, n: 0, s: 1, to: 2, new: 1 });
-    does(&mut world, Op::UnlinkValue { p: 1, n: 2 });
+    does(&mut world, move_aside(1, 0, SCRATCH[1]));
+    does(&mut world, Op::Rename { p: 1, from: (Dir::Secret(0), SCRATCH[1]), to: (Dir::Secret(2), SCRATCH[1]) });
+    does(&mut world, Op::Unlink { p: 1, at: (Dir::Secret(2), VALUE) });
     does(&mut world, Op::Advance { ms: 1_000 });
     assert_eq!(world.walk(9, &["secrets", "c"]).err(), Some(libc::ENOENT));
 }

@@ -12,11 +12,12 @@ use akvfs::fs::errno::{FsError, FsResult};
 use akvfs::fs::processes::Processes;
 use akvfs::fs::tree::{Ino, ROOT};
 use akvfs::fs::{Call, Change, FsOptions, Kernel, Notice, OpenFlags, RenameMode, SecretFs};
-use akvfs::secret::{SecretAttributes, SecretName, SecretValue};
-use akvfs::store::{SecretStore, Wait};
+use akvfs::secret::Version;
+use akvfs::store::{ErrorKind, Operation, SecretStore, Wait};
 
-use crate::op::{NAMES, Op, Others, SCRATCH};
-use crate::reference::{Fd, Outcome};
+use crate::op::{ALIAS, At, Dir, Edit, How, Listed, META, NAMES, Op, Refusal};
+use crate::others::change;
+use crate::reference::{Fd, Outcome, Setup};
 use crate::support::{ManualClock, ModelStore, name};
 
 pub const TTL: Duration = Duration::from_secs(30);
@@ -81,6 +82,11 @@ pub struct World {
     pub fs: SecretFs,
     pub files: BTreeMap<usize, Open>,
     looked_up: RefCell<Vec<Ino>>,
+    setup: Setup,
+    /// What was read in `backup/`.
+    blobs: Vec<Vec<u8>>,
+    /// Every version there ever was, in the order they were made: their names are in none.
+    made: BTreeMap<Version, usize>,
 }
 
 fn errno<T>(result: FsResult<T>) -> Result<T, i32> {
@@ -88,13 +94,14 @@ fn errno<T>(result: FsResult<T>) -> Result<T, i32> {
 }
 
 impl World {
-    pub fn new(cached: bool) -> Self {
+    pub fn new(cached: bool, setup: Setup) -> Self {
         let clock = ManualClock::shared();
         let vault = ModelStore::new(clock.clone());
         let (table, kernel) = (Arc::<Table>::default(), Arc::<Recorder>::default());
         let store = store(&vault, cached, &clock);
-        let fs = mount(&store, &clock, &table, &kernel);
-        Self { vault, store, cached, clock, table, kernel, fs, files: BTreeMap::new(), looked_up: RefCell::default() }
+        let fs = mount(&store, &clock, &table, &kernel, setup);
+        let (files, looked_up, blobs, made) = Default::default();
+        Self { vault, store, cached, clock, table, kernel, fs, files, looked_up, setup, blobs, made }
     }
 
     fn call(&self, p: u32) -> Call {
@@ -124,8 +131,13 @@ impl World {
         Ok(entry.expect("a path with parts"))
     }
 
-    fn dir(&self, p: u32, n: usize) -> Result<Ino, i32> {
-        self.walk(p, &["secrets", NAMES[n]]).map(|entry| entry.node)
+    fn dir(&self, p: u32, dir: Dir) -> Result<Ino, i32> {
+        self.walk(p, &path(dir)).map(|entry| entry.node)
+    }
+
+    fn node(&self, p: u32, at: At) -> Result<Ino, i32> {
+        let dir = self.dir(p, at.0)?;
+        errno(self.lookup(p, dir, at.1)).map(|entry| entry.node)
     }
 
     /// The kernel lets go of everything that is not open.
@@ -134,7 +146,10 @@ impl World {
     }
 
     pub fn names(&self, p: u32, path: &[&str]) -> Result<Vec<String>, i32> {
-        let ino = self.walk(p, path)?.node;
+        self.names_of(p, self.walk(p, path)?.node)
+    }
+
+    pub fn names_of(&self, p: u32, ino: Ino) -> Result<Vec<String>, i32> {
         let handle = errno(self.ask(p, |call| self.fs.opendir(call, ino)))?;
         let mut known = 0;
         let entries = loop {
@@ -146,7 +161,7 @@ impl World {
         };
         self.fs.releasedir(handle);
         let names: Vec<_> = errno(entries)?.iter().map(|entry| entry.name.clone()).collect();
-        assert_eq!(names[..2], [".", ".."], "{path:?}");
+        assert_eq!(names[..2], [".", ".."]);
         Ok(names[2..].to_vec())
     }
 
@@ -172,6 +187,18 @@ impl World {
     pub fn mode(&self, p: u32, path: &[&str]) -> Result<(u16, u64), i32> {
         let node = self.walk(p, path)?.node;
         errno(self.ask(p, |call| self.fs.getattr(call, node))).map(|stat| (stat.attr.mode, stat.attr.size))
+    }
+
+    /// A value's extended attribute.
+    pub fn attribute(&self, p: u32, path: &[&str], key: &str) -> Result<String, i32> {
+        let node = self.walk(p, path)?.node;
+        let value = errno(self.ask(p, |call| self.fs.getxattr(call, node, &format!("user.akvfs.{key}"))))?;
+        Ok(String::from_utf8(value).expect("text"))
+    }
+
+    pub fn link(&self, p: u32, path: &[&str]) -> Result<String, i32> {
+        let node = self.walk(p, path)?.node;
+        errno(self.ask(p, |call| self.fs.readlink(call, node)))
     }
 
     fn opened(&self, handle: u64, node: Ino, write: bool, p: u32) -> Open {
@@ -204,6 +231,17 @@ impl World {
         Err(libc::ESTALE)
     }
 
+    /// A file is written whole, by a process that does nothing else meanwhile.
+    fn put(&self, p: u32, path: (Ino, &str), text: &[u8], flags: OpenFlags) -> Outcome {
+        let open = self.open(p, path, flags, true)?;
+        let written = errno(self.fs.write(&self.call(p), open.handle, 0, text));
+        let closed = self.fs.flush(&self.call(p), open.handle).map_err(|error| error.errno_at_close());
+        // Nobody hears what a release says.
+        let _ = self.fs.release(open.handle);
+        self.fs.forget(open.node, 1);
+        written.and(closed)
+    }
+
     /// A descriptor of `fd` is there: in the process's table.
     pub fn hold(&self, fd: Fd) {
         if let Some(open) = self.files.get(&fd.file).filter(|open| open.write) {
@@ -233,57 +271,51 @@ impl World {
 
     /// `fds` are the descriptors it is about, each with whether it is the last of its file.
     pub fn step(&mut self, op: &Op, fds: &[(Fd, bool)], opened: &mut Option<Open>) -> Outcome {
-        let write = OpenFlags { write: true, ..OpenFlags::default() };
-        match op {
-            Op::ListSecrets { p } => self.names(*p, &["secrets"]).map(drop),
-            Op::ListSecret { p, n } => self.names(*p, &["secrets", NAMES[*n]]).map(drop),
-            Op::ListDeleted { p } => self.names(*p, &["deleted"]).map(drop),
-            Op::Mkdir { p, n } => self.mkdir(*p, NAMES[*n]),
-            Op::MkdirOtherCase { p, n } => self.mkdir(*p, &other_case(NAMES[*n])),
-            Op::Rmdir { p, n } => {
-                let parent = self.walk(*p, &["secrets"])?.node;
-                self.dir(*p, *n)?;
-                errno(self.fs.rmdir(&self.call(*p), parent, NAMES[*n]))
+        let outcome = self.act(op, fds, opened);
+        if !matches!(op, Op::VaultRefuses { .. }) {
+            self.vault.forget_faults();
+        }
+        self.note_versions();
+        outcome
+    }
+
+    fn act(&mut self, op: &Op, fds: &[(Fd, bool)], opened: &mut Option<Open>) -> Outcome {
+        match *op {
+            Op::List { p, what } => self.list(p, what),
+            Op::Mkdir { p, n } => self.mkdir(p, NAMES[n]),
+            Op::MkdirOtherCase { p, n } => self.mkdir(p, &other_case(NAMES[n])),
+            Op::Rmdir { p, n } => self.remove_in(p, "secrets", n),
+            Op::Purge { p, n } => self.remove_in(p, "deleted", n),
+            Op::Unlink { p, at } => {
+                let dir = self.dir(p, at.0)?;
+                errno(self.lookup(p, dir, at.1))?;
+                errno(self.fs.unlink(&self.call(p), dir, at.1))
             }
-            Op::UnlinkValue { p, n } => self.unlink(*p, *n, "value"),
-            Op::UnlinkMeta { p, n } => self.unlink(*p, *n, ".meta.json"),
-            Op::UnlinkScratch { p, n, s } => self.unlink(*p, *n, SCRATCH[*s]),
-            Op::UnlinkVersion { p, n } => self.unlink_version(*p, *n),
-            Op::OpenRead { p, n } => {
-                let dir = self.dir(*p, *n)?;
-                *opened = Some(self.open(*p, (dir, "value"), OpenFlags::default(), false)?);
+            Op::UnlinkVersion { p, n } => self.unlink_version(p, n),
+            Op::UnlinkGrave { p, n } => {
+                let dir = self.walk(p, &["deleted", NAMES[n]])?.node;
+                errno(self.lookup(p, dir, META))?;
+                errno(self.fs.unlink(&self.call(p), dir, META))
+            }
+            Op::Open { p, at, how } => {
+                let dir = self.dir(p, at.0)?;
+                *opened = Some(self.open(p, (dir, at.1), flags(how), how != How::Read)?);
                 Ok(())
-            }
-            Op::OpenWrite { p, n, truncate, append } => {
-                let dir = self.dir(*p, *n)?;
-                let flags = OpenFlags { truncate: *truncate, append: *append, ..write };
-                *opened = Some(self.open(*p, (dir, "value"), flags, true)?);
-                Ok(())
-            }
-            Op::CreateScratch { p, n, s, mkstemp } => {
-                let dir = self.dir(*p, *n)?;
-                let flags = OpenFlags { exclusive: true, read_write: *mkstemp, ..write };
-                *opened = Some(self.open(*p, (dir, SCRATCH[*s]), flags, true)?);
-                Ok(())
-            }
-            Op::CreateOther { p, n } => {
-                let dir = self.dir(*p, *n)?;
-                self.open(*p, (dir, "tls.crt"), write, true).map(drop)
             }
             Op::Read { .. } => Ok(()),
             Op::Write { at, data, .. } => {
                 let fd = fds[0].0;
-                errno(self.fs.write(&self.call(fd.p), self.files[&fd.file].handle, *at, data))
+                errno(self.fs.write(&self.call(fd.p), self.files[&fd.file].handle, at, data.0))
             }
             Op::Truncate { size, .. } => {
-                let (fd, change) = (fds[0].0, Change { size: Some(*size), ..Change::default() });
+                let (fd, change) = (fds[0].0, Change { size: Some(size), ..Change::default() });
                 let open = &self.files[&fd.file];
                 errno(self.fs.setattr(&self.call(fd.p), open.node, Some(open.handle), change)).map(drop)
             }
-            Op::TruncatePath { p, n, size } => {
-                let node = self.walk(*p, &["secrets", NAMES[*n], "value"])?.node;
-                let change = Change { size: Some(*size), ..Change::default() };
-                errno(self.fs.setattr(&self.call(*p), node, None, change)).map(drop)
+            Op::TruncatePath { p, at, size } => {
+                let node = self.node(p, at)?;
+                let change = Change { size: Some(size), ..Change::default() };
+                errno(self.fs.setattr(&self.call(p), node, None, change)).map(drop)
             }
             Op::Fsync { .. } => {
                 let fd = fds[0].0;
@@ -299,50 +331,48 @@ impl World {
                 self.let_go(fds[0].0);
                 self.close(fds[0].0, fds[0].1)
             }
-            Op::Kill { p } => {
-                fds.iter().for_each(|(fd, _)| self.let_go(*fd));
-                self.table.killed.lock().expect("whole").insert(*p);
-                for (fd, last) in fds {
-                    self.close(*fd, *last)?;
-                }
-                self.table.killed.lock().expect("whole").clear();
+            Op::Kill { p } => self.kill(p, fds),
+            Op::Rename { p, from, to } => self.rename(p, from, to),
+            Op::ToDeleted { p, n } => self.move_secret(p, n, "secrets", "deleted"),
+            Op::Recover { p, n } => self.move_secret(p, n, "deleted", "secrets"),
+            Op::Meta { p, n, how, patch } => self.edit(p, n, how, patch),
+            Op::VersionMeta { p, n, back, patch } => {
+                let versions = self.versions(p, n)?;
+                let version = &versions[versions.len() - 1 - back % versions.len()];
+                let dir = self.walk(p, &["secrets", NAMES[n], "versions"])?.node;
+                self.put(p, (dir, &format!(".{version}{META}")), patch.as_bytes(), OVERWRITE)
+            }
+            Op::GraveMeta { p, n } => {
+                let dir = self.walk(p, &["deleted", NAMES[n]])?.node;
+                self.put(p, (dir, META), b"{}", OVERWRITE)
+            }
+            Op::SetXattr { p, at, name, text } => {
+                let node = self.node(p, at)?;
+                errno(self.fs.setxattr(&self.call(p), node, &format!("user.akvfs.{name}"), text.as_bytes()))
+            }
+            Op::RemoveTag { p, at } => {
+                let node = self.node(p, at)?;
+                errno(self.fs.removexattr(&self.call(p), node, "user.akvfs.tag.k"))
+            }
+            Op::Backup { p, n } => {
+                let (blob, ..) = self.read(p, &["backup", NAMES[n]])?;
+                self.blobs.push(blob);
                 Ok(())
             }
-            Op::RenameOver { p, n, s, to } => self.rename(*p, (*n, SCRATCH[*s]), (*to, "value")),
-            Op::RenameScratch { p, n, s, to, new } => self.rename(*p, (*n, SCRATCH[*s]), (*to, SCRATCH[*new])),
-            Op::MoveAside { p, n, s } => self.rename(*p, (*n, "value"), (*n, SCRATCH[*s])),
-            Op::ToDeleted { p, n } => self.move_secret(*p, *n, "secrets", "deleted"),
-            Op::Recover { p, n } => self.move_secret(*p, *n, "deleted", "secrets"),
-            Op::Purge { p, n } => {
-                let parent = self.walk(*p, &["deleted"])?.node;
-                self.walk(*p, &["deleted", NAMES[*n]])?;
-                errno(self.fs.rmdir(&self.call(*p), parent, NAMES[*n]))
+            Op::Restore { p, blob, name, renamed } => {
+                self.restore(p, &self.blobs[blob % self.blobs.len()], name, renamed)
             }
-            Op::Meta { p, n, patch } => {
-                let dir = self.dir(*p, *n)?;
-                let flags = OpenFlags { truncate: true, ..write };
-                let open = self.open(*p, (dir, ".meta.json"), flags, true)?;
-                errno(self.fs.write(&self.call(*p), open.handle, 0, patch.as_bytes()))?;
-                let verdict = self.fs.flush(&self.call(*p), open.handle).map_err(|error| error.errno_at_close());
-                let _ = self.fs.release(open.handle);
-                self.fs.forget(open.node, 1);
-                verdict
-            }
-            Op::SetXattr { p, n, name, text } => {
-                let node = self.walk(*p, &["secrets", NAMES[*n], "value"])?.node;
-                let name = format!("user.akvfs.{name}");
-                errno(self.fs.setxattr(&self.call(*p), node, &name, text.as_bytes()))
-            }
-            Op::RemoveTag { p, n } => {
-                let node = self.walk(*p, &["secrets", NAMES[*n], "value"])?.node;
-                errno(self.fs.removexattr(&self.call(*p), node, "user.akvfs.tag.k"))
+            Op::Refresh { p } => {
+                let dir = self.walk(p, &[".akvfs"])?.node;
+                self.put(p, (dir, "refresh"), b"", OVERWRITE)
             }
             Op::Others { n, what } => {
-                self.others(&name(NAMES[*n]), what);
+                self.vault.forget_faults();
+                change(&*self.vault, &name(NAMES[n]), what, self.call(1).wait);
                 Ok(())
             }
             Op::Advance { ms } => {
-                self.clock.advance(Duration::from_millis(*ms));
+                self.clock.advance(Duration::from_millis(ms));
                 self.fs.send_due_removals();
                 Ok(())
             }
@@ -350,10 +380,31 @@ impl World {
                 errno(self.fs.send_removals(self.call(1).wait))?;
                 self.forget();
                 self.store = store(&self.vault, self.cached, &self.clock);
-                self.fs = mount(&self.store, &self.clock, &self.table, &self.kernel);
+                self.fs = mount(&self.store, &self.clock, &self.table, &self.kernel, self.setup);
+                Ok(())
+            }
+            Op::VaultRefuses { kind } => {
+                let kind = match kind {
+                    Refusal::Throttled => ErrorKind::Throttled { retry_after: None },
+                    Refusal::Managed => ErrorKind::Managed,
+                    Refusal::Broken => ErrorKind::Broken,
+                };
+                CHANGES.into_iter().for_each(|operation| self.vault.fail_next(operation, kind));
                 Ok(())
             }
         }
+    }
+
+    fn list(&self, p: u32, what: Listed) -> Outcome {
+        let listed = match what {
+            Listed::Root => self.names_of(p, ROOT),
+            Listed::Secrets => self.names(p, &["secrets"]),
+            Listed::Deleted => self.names(p, &["deleted"]),
+            Listed::In(dir) => self.names(p, &path(dir)),
+            Listed::Versions(n) => self.names(p, &["secrets", NAMES[n], "versions"]),
+            Listed::Grave(n) => self.names(p, &["deleted", NAMES[n]]),
+        };
+        listed.map(drop)
     }
 
     fn mkdir(&self, p: u32, text: &str) -> Outcome {
@@ -368,28 +419,56 @@ impl World {
         Ok(())
     }
 
-    fn unlink(&self, p: u32, n: usize, file: &str) -> Outcome {
-        let dir = self.dir(p, n)?;
-        errno(self.lookup(p, dir, file))?;
-        errno(self.fs.unlink(&self.call(p), dir, file))
+    fn remove_in(&self, p: u32, parent: &str, n: usize) -> Outcome {
+        self.walk(p, &[parent, NAMES[n]])?;
+        let parent = self.walk(p, &[parent])?.node;
+        errno(self.fs.rmdir(&self.call(p), parent, NAMES[n]))
     }
 
     fn unlink_version(&self, p: u32, n: usize) -> Outcome {
-        // As another process, for who lists a directory may clear it.
-        let names = self.names(98, &["secrets", NAMES[n], "versions"])?;
+        let name = self.versions(98, n)?.pop().expect("one at least").to_string();
         let dir = self.walk(p, &["secrets", NAMES[n], "versions"])?.node;
-        errno(self.lookup(p, dir, &names[0]))?;
-        errno(self.fs.unlink(&self.call(p), dir, &names[0]))
+        errno(self.lookup(p, dir, &name))?;
+        errno(self.fs.unlink(&self.call(p), dir, &name))
     }
 
-    fn rename(&self, p: u32, (n, from): (usize, &str), (to, new): (usize, &str)) -> Outcome {
-        let (dir, target) = (self.dir(p, n)?, self.dir(p, to)?);
-        let old = errno(self.lookup(p, dir, from))?.node;
+    /// The versions that are listed, the oldest first.
+    pub fn versions(&self, p: u32, n: usize) -> Result<Vec<Version>, i32> {
+        let names = self.names(p, &["secrets", NAMES[n], "versions"])?;
+        let mut versions: Vec<Version> = names.iter().filter_map(|name| Version::parse(name)).collect();
+        versions.sort_by_key(|version| self.made.get(version));
+        Ok(versions)
+    }
+
+    /// A step makes at most one version of a secret.
+    fn note_versions(&mut self) {
+        for secret in NAMES {
+            let listed = self.vault.list_versions(&name(secret), None, self.call(1).wait).expect("listed");
+            for version in listed.items.into_iter().filter_map(|item| item.version) {
+                let next = self.made.len();
+                self.made.entry(version).or_insert(next);
+            }
+        }
+    }
+
+    fn kill(&mut self, p: u32, fds: &[(Fd, bool)]) -> Outcome {
+        fds.iter().for_each(|(fd, _)| self.let_go(*fd));
+        self.table.killed.lock().expect("whole").insert(p);
+        for (fd, last) in fds {
+            self.close(*fd, *last)?;
+        }
+        self.table.killed.lock().expect("whole").clear();
+        Ok(())
+    }
+
+    fn rename(&self, p: u32, from: At, to: At) -> Outcome {
+        let (dir, target) = (self.dir(p, from.0)?, self.dir(p, to.0)?);
+        let old = errno(self.lookup(p, dir, from.1))?.node;
         // The same inode under both names: the kernel does nothing.
-        if self.lookup(p, target, new).is_ok_and(|entry| entry.node == old) {
+        if self.lookup(p, target, to.1).is_ok_and(|entry| entry.node == old) {
             return Ok(());
         }
-        errno(self.fs.rename(&self.call(p), (dir, from), (target, new), RenameMode::Replace))
+        errno(self.fs.rename(&self.call(p), (dir, from.1), (target, to.1), RenameMode::Replace))
     }
 
     fn move_secret(&self, p: u32, n: usize, from: &str, to: &str) -> Outcome {
@@ -399,28 +478,77 @@ impl World {
         errno(self.fs.rename(&self.call(p), (parent, NAMES[n]), (target, NAMES[n]), RenameMode::Replace))
     }
 
-    /// What is not possible in the vault's state is refused there, and nothing happens.
-    fn others(&self, secret: &SecretName, what: &Others) {
-        let (wait, vault, none) = (self.call(1).wait, &self.vault, SecretAttributes::default());
-        let _ = match what {
-            Others::Set(text) => vault.set(secret, &SecretValue::new(text.clone()), &none, wait).map(drop),
-            Others::Delete => vault.delete(secret, wait).map(drop),
-            Others::Recover => vault.recover(secret, wait).map(drop),
-            Others::Purge => vault.purge(secret, wait),
-            Others::Enable(enabled) => {
-                vault.update(secret, None, &SecretAttributes { enabled: Some(*enabled), ..none }, wait).map(drop)
+    fn edit(&self, p: u32, n: usize, how: Edit, patch: &str) -> Outcome {
+        let dir = self.dir(p, Dir::Secret(n))?;
+        match how {
+            Edit::Partly => self.put(p, (dir, META), patch.as_bytes(), OVERWRITE),
+            Edit::Whole => {
+                let before = self.read(p, &["secrets", NAMES[n], META]).map(|(text, ..)| text).unwrap_or_default();
+                self.put(p, (dir, META), merged(&before, patch).as_bytes(), OVERWRITE)
             }
-            Others::Tag(text) => {
-                let tags = [("t".to_owned(), (*text).to_owned())].into();
-                vault.update(secret, None, &SecretAttributes { tags: Some(tags), ..none }, wait).map(drop)
-            }
-        };
+            Edit::Renamed => self.put_and_rename(p, (dir, ".edited.tmp"), META, patch.as_bytes()),
+        }
+    }
+
+    fn restore(&self, p: u32, blob: &[u8], name: &str, renamed: bool) -> Outcome {
+        let dir = self.dir(p, Dir::Backups)?;
+        if renamed {
+            self.put_and_rename(p, (dir, ".new"), name, blob)
+        } else {
+            self.put(p, (dir, name), blob, OVERWRITE)
+        }
+    }
+
+    /// As editors save; who cannot takes the temporary file away.
+    fn put_and_rename(&self, p: u32, from: (Ino, &str), to: &str, bytes: &[u8]) -> Outcome {
+        self.put(p, from, bytes, OVERWRITE)?;
+        errno(self.lookup(p, from.0, from.1))?;
+        let _ = self.lookup(p, from.0, to);
+        let renamed = errno(self.fs.rename(&self.call(p), from, (from.0, to), RenameMode::Replace));
+        if renamed.is_err() {
+            errno(self.fs.unlink(&self.call(p), from.0, from.1))?;
+        }
+        renamed
     }
 
     /// The notices since the last call.
     pub fn notices(&self) -> Vec<Notice> {
         std::mem::take(&mut *self.kernel.0.lock().expect("whole"))
     }
+}
+
+const OVERWRITE: OpenFlags =
+    OpenFlags { write: true, truncate: true, read_write: false, append: false, exclusive: false };
+
+const CHANGES: [Operation; 6] =
+    [Operation::Set, Operation::Update, Operation::Delete, Operation::Recover, Operation::Purge, Operation::Restore];
+
+fn flags(how: How) -> OpenFlags {
+    let exclusive = matches!(how, How::Create | How::Mkstemp);
+    match how {
+        How::Read => OpenFlags::default(),
+        How::Write { truncate, append } => OpenFlags { write: true, truncate, append, ..OpenFlags::default() },
+        How::Create | How::Mkstemp => {
+            OpenFlags { write: true, exclusive, read_write: how == How::Mkstemp, ..OpenFlags::default() }
+        }
+    }
+}
+
+pub fn path(dir: Dir) -> Vec<&'static str> {
+    match dir {
+        Dir::Secret(n) => vec!["secrets", NAMES[n]],
+        Dir::Files => vec!["files"],
+        Dir::Backups => vec!["backup"],
+    }
+}
+
+/// A document with the members of `patch`; `patch` alone where one of them is none.
+fn merged(before: &[u8], patch: &str) -> String {
+    let object = |text: &[u8]| serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(text).ok();
+    let Some(patched) = object(patch.as_bytes()) else { return patch.to_owned() };
+    let mut whole = object(before).unwrap_or_default();
+    whole.extend(patched);
+    serde_json::Value::Object(whole).to_string()
 }
 
 pub fn other_case(text: &str) -> String {
@@ -437,7 +565,14 @@ fn mount(
     clock: &Arc<ManualClock>,
     table: &Arc<Table>,
     kernel: &Arc<Recorder>,
+    setup: Setup,
 ) -> SecretFs {
-    let options = FsOptions { allow_purge: true, ..FsOptions::default() };
+    let options = FsOptions {
+        allow_purge: setup.allow_purge,
+        always_set: setup.always_set,
+        final_newline_as_before: setup.final_newline_as_before,
+        aliases: [(ALIAS.0.to_owned(), name(NAMES[ALIAS.1]))].into(),
+        ..FsOptions::default()
+    };
     SecretFs::new(store.clone(), clock.clone(), table.clone(), kernel.clone(), options)
 }

@@ -5,10 +5,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+mod compiled;
+
 mod calls;
 mod commands;
+mod error_table;
+mod fresh;
 mod harness;
 mod outages;
+mod programs;
 mod readers;
 mod reading;
 mod readme;

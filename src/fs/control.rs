@@ -133,6 +133,8 @@ impl SecretFs {
         // By the aliases that they had; below, by those that they have.
         names.iter().for_each(|name| self.drop_children(name));
         self.store.expire(name);
+        self.drop_listings();
+        self.drop_missing();
         let asked = match name {
             Some(name) => self.store.find(name, wait.anew()).map(drop).map_err(FsError::from),
             None => self.listed(wait.anew()).map(drop),

@@ -136,10 +136,11 @@ impl SecretFs {
         for name in own.chain(tagged).chain([secret.to_string()]) {
             self.kernel.tell(Notice::Entry(files, name));
         }
+        self.drop_listings();
     }
 }
 
-fn tagged_alias(item: &SecretProperties) -> Option<&str> {
+pub(super) fn tagged_alias(item: &SecretProperties) -> Option<&str> {
     let alias = item.tags.as_ref()?.get(ALIAS_TAG)?;
     is_file_name(alias).then_some(alias.as_str())
 }

@@ -67,6 +67,9 @@ impl SecretFs {
             return Err(FsError::refused(libc::ETIMEDOUT, "the vault did not answer in time"));
         }
         let found = self.look_up(call, parent, name).map(|entry| self.permitted_entry(entry));
+        if found.is_ok() {
+            self.is_there(parent, name);
+        }
         // A name that the kernel holds is looked up twice if it cannot be had: first to see whether it still holds, then
         // anew. One caller waits once.
         if found.is_err() && call.wait != Wait::No && call.wait.remaining(&*self.clock).is_zero() {
@@ -78,7 +81,10 @@ impl SecretFs {
     /// A file that the kernel forgets while its name is looked up is looked up anew.
     pub(super) fn look_up(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
         for _ in 0..MAX_FORGOTTEN {
-            let entry = self.find_entry(call, parent, name)?;
+            let mut entry = self.find_entry(call, parent, name)?;
+            if self.goes_without_open() {
+                entry = self.snapshot_of(call, entry)?;
+            }
             if self.state().tree.looked_up(entry.node) {
                 return Ok(entry);
             }
@@ -112,7 +118,10 @@ impl SecretFs {
 
     fn lookup_root(&self, name: &str) -> FsResult<Entry> {
         let (_, node) = ROOT_NAMES.iter().find(|(its, _)| *its == name).ok_or_else(no_entry)?;
-        Ok(self.directory(node, self.mounted, self.options.kernel_ttl))
+        match node {
+            Node::Control => Ok(self.directory(node, self.mounted, self.options.kernel_ttl)),
+            _ => Ok(self.listing_entry(node)),
+        }
     }
 
     fn lookup_secret(&self, call: &Call, text: &str) -> FsResult<Entry> {
@@ -120,9 +129,8 @@ impl SecretFs {
         let unsaved = self.state().newborn.get_key_value(&name).map(|(spelled, _)| spelled.clone());
         match self.live_home(call, &name)? {
             Home::Live(found) if found.properties.name.as_str() == text => {
-                let dated = found.properties.updated_on.map_or(self.mounted, |date| date.0);
                 self.show_in(&name, &Node::Secrets);
-                Ok(self.directory(&Node::Dir(found.properties.name), dated, self.kernel_ttl(found.valid_for)))
+                Ok(self.live_entry(&Node::Dir(found.properties.name.clone()), &found))
             }
             Home::Newborn if unsaved.is_some_and(|spelled| spelled.as_str() != text) => Err(no_entry()),
             Home::Newborn | Home::Ghost => Ok(self.directory(&Node::Dir(name), self.mounted, Duration::ZERO)),
@@ -182,7 +190,7 @@ impl SecretFs {
                 Ok(self.directory(&Node::Certificate(secret.clone()), self.mounted, Duration::ZERO))
             }
             (VERSIONS, Home::Live(_) | Home::Ghost) => {
-                Ok(self.directory(&Node::Versions(secret.clone()), self.mounted, Duration::ZERO))
+                Ok(Entry { ttl: Duration::ZERO, ..self.listing_entry(&Node::Versions(secret.clone())) })
             }
             _ => Err(no_entry()),
         }

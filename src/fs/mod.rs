@@ -27,7 +27,8 @@ pub mod tree;
 mod backup;
 mod document;
 mod flat;
-mod handles;
+pub mod handles;
+mod keeps;
 mod list;
 mod lookup;
 mod news;
@@ -38,6 +39,7 @@ mod save;
 mod stat;
 mod state;
 mod status;
+mod unopened;
 mod write;
 mod xattr;
 
@@ -48,6 +50,7 @@ pub use status::About;
 pub use write::Change;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -122,6 +125,8 @@ pub struct FsOptions {
     pub owner_tags: Option<Accounts>,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
+    /// How long the kernel may keep that there is no such name.
+    pub negative_ttl: Duration,
     /// Names of the mount's own in `files/`, and the secrets they mean.
     pub aliases: BTreeMap<String, SecretName>,
     /// A newline that an editor put behind a value which had none is taken off again.
@@ -150,6 +155,7 @@ impl Default for FsOptions {
             rules: Vec::new(),
             owner_tags: None,
             kernel_ttl: Duration::from_secs(60),
+            negative_ttl: Duration::ZERO,
             aliases: BTreeMap::new(),
             final_newline_as_before: false,
             always_set: false,
@@ -170,6 +176,8 @@ pub struct SecretFs {
     metrics: Arc<Metrics>,
     audit: Option<Arc<dyn Audit>>,
     mounted: i64,
+    /// The kernel sends no OPEN, or no OPENDIR.
+    without: (AtomicBool, AtomicBool),
     state: Mutex<State>,
 }
 
@@ -184,7 +192,45 @@ impl SecretFs {
     ) -> Self {
         let mounted = unix_seconds(&*clock);
         let metrics = Arc::default();
-        Self { store, clock, processes, kernel, options, metrics, audit: None, mounted, state: Mutex::default() }
+        Self {
+            store,
+            clock,
+            processes,
+            kernel,
+            options,
+            metrics,
+            audit: None,
+            mounted,
+            without: Default::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether somebody here must see each open: only where nothing is written and nobody keeps an account of readers
+    /// can the kernel do without.
+    pub fn needs_open(&self) -> bool {
+        !self.options.read_only || self.audit.is_some()
+    }
+
+    /// Whether somebody here must see who lists directories: what removes a tree does.
+    pub fn needs_opendir(&self) -> bool {
+        !self.options.read_only
+    }
+
+    /// The connection does without OPEN, or without OPENDIR, from its first moment on.
+    pub fn go_without(&self, open: bool, opendir: bool) {
+        self.without.0.store(open, Ordering::Relaxed);
+        self.without.1.store(opendir, Ordering::Relaxed);
+    }
+
+    /// Whether the kernel sends no OPEN.
+    pub fn goes_without_open(&self) -> bool {
+        self.without.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether the kernel sends no OPENDIR.
+    pub fn goes_without_opendir(&self) -> bool {
+        self.without.1.load(Ordering::Relaxed)
     }
 
     /// The same, that counts in `metrics`.

@@ -159,11 +159,15 @@ impl SecretFs {
         if flags.changes() {
             return Err(FsError::refused(libc::EPERM, "an old version cannot be changed: write to value"));
         }
+        let content = self.version_content(call, secret, version)?;
+        Ok(self.opened_value(secret, content))
+    }
+
+    pub(super) fn version_content(&self, call: &Call, secret: &SecretName, version: &Version) -> FsResult<Content> {
         if self.version_properties(secret, version, call.wait)?.is_disabled() {
             return Err(FsError::refused(libc::EACCES, "this version is disabled"));
         }
-        let kept = self.store.get(secret, Some(version), call.wait)?;
-        Ok(self.opened_value(secret, Content::Value(kept.value)))
+        Ok(Content::Value(self.store.get(secret, Some(version), call.wait)?.value))
     }
 
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
@@ -276,7 +280,7 @@ impl SecretFs {
     }
 }
 
-fn part(bytes: &[u8], offset: u64, size: usize) -> &[u8] {
+pub(super) fn part(bytes: &[u8], offset: u64, size: usize) -> &[u8] {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
     &bytes[start..start.saturating_add(size).min(bytes.len())]
 }

@@ -44,6 +44,7 @@ impl SecretFs {
         state.ghosts.remove(&secret);
         state.newborn.insert(secret.clone(), Newborn::default());
         drop(state);
+        self.is_there(parent, name);
         let entry = self.directory(&Node::Dir(secret), self.mounted, std::time::Duration::ZERO);
         let entry = self.permitted_entry(entry);
         self.state().tree.looked_up(entry.node);
@@ -247,6 +248,8 @@ impl SecretFs {
         state.unhide(secret);
         state.drop_scratch(secret);
         state.ghosts.insert(secret.clone(), (by, self.now()));
+        drop(state);
+        self.drop_listings();
         Ok(())
     }
 
@@ -301,7 +304,10 @@ impl SecretFs {
                 self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
                 self.drop_files(secret);
             }
-            Err(error) => self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error),
+            Err(error) => {
+                self.drop_listings();
+                self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error);
+            }
         }
     }
 }

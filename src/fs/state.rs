@@ -12,7 +12,7 @@ use crate::secret::{SecretAttributes, SecretName, Version};
 use super::content::Content;
 use super::control::ControlFile;
 use super::draft::{Draft, Place, Target};
-use super::handles::Handle;
+use super::handles::{Handle, Readings};
 use super::journal::Journal;
 use super::processes::Process;
 use super::tree::{DraftId, Face, Ino, Node, ROOT, Tree};
@@ -112,6 +112,12 @@ pub struct State {
     pub journal: Journal,
     /// What a file in `.akvfs` said when its name was last looked up.
     pub documents: HashMap<ControlFile, Content>,
+    /// What the inodes hold that are snapshots.
+    pub snapshots: HashMap<Ino, Content>,
+    /// Names that the kernel was told are not there, and until when it believes that.
+    pub missing: HashMap<(Ino, String), Moment>,
+    /// Readings of directories that were not opened.
+    pub readings: Readings,
     next: u64,
 }
 
@@ -345,6 +351,19 @@ impl State {
         if let Some(id) = self.tree.forget(ino, count) {
             self.drop_if_unused(id);
         }
+        if !self.snapshots.is_empty() && self.tree.node(ino).is_none() {
+            self.snapshots.remove(&ino);
+        }
+    }
+
+    /// Whether nobody makes, saves, moves or removes anything: then a name means the same to everybody.
+    pub fn is_quiet(&self, now: Moment) -> bool {
+        let lately = |(_, at): &(Process, Moment)| now.since(*at) < REMOVER_LIMIT;
+        self.drafts.is_empty()
+            && self.bounces.is_empty()
+            && self.newborn.is_empty()
+            && self.removals.is_empty()
+            && !self.ghosts.values().chain(self.movers.values()).any(lately)
     }
 
     /// Drops a draft that has no name, no descriptor and nobody on the way to it.

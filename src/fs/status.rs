@@ -85,7 +85,7 @@ impl SecretFs {
                 "audit_lost": metrics.audit_lost.get(),
                 "saves": metrics.saves.get(),
                 "versions": metrics.versions.get(),
-                "kernel_requests": metrics.requests.get(),
+                "kernel_requests": metrics.requests.total(),
             },
             "pending": self.pending(),
             "errors": {

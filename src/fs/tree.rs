@@ -95,6 +95,8 @@ struct Inode {
     bound: Option<Bound>,
     /// The vault no longer gives what it shows.
     revoked: bool,
+    /// One of several of its node, gone when it is forgotten.
+    another: bool,
 }
 
 /// What has one number that programs see.
@@ -119,7 +121,7 @@ const BACKUPS: Ino = 5;
 
 impl Inode {
     fn new(node: Node) -> Self {
-        Self { node, lookups: 0, bound: None, revoked: false }
+        Self { node, lookups: 0, bound: None, revoked: false, another: false }
     }
 
     /// Whether it shows a value of this secret.
@@ -167,6 +169,14 @@ impl Tree {
         }
         let ino = self.number();
         self.put(ino, node.clone());
+        ino
+    }
+
+    /// One more inode of a file that has one number: for what it holds now. Programs are shown the one number.
+    pub fn another(&mut self, node: &Node) -> Ino {
+        self.intern(node);
+        let ino = self.number();
+        self.inodes.insert(ino, Inode { another: true, ..Inode::new(node.clone()) });
         ino
     }
 
@@ -220,6 +230,9 @@ impl Tree {
 
     /// The number that programs are shown for `ino`: the same for all inodes of one version.
     pub fn shown(&self, ino: Ino) -> Ino {
+        if let Some(Inode { node, another: true, .. }) = self.inodes.get(&ino) {
+            return self.by_node.get(node).copied().unwrap_or(ino);
+        }
         let Some(Inode { node: Node::Value(name, face), bound: Some(bound), .. }) = self.inodes.get(&ino) else {
             return ino;
         };
@@ -238,6 +251,10 @@ impl Tree {
         let inode = self.inodes.get_mut(&ino)?;
         inode.lookups = inode.lookups.saturating_sub(count);
         if inode.lookups > 0 {
+            return None;
+        }
+        if inode.another {
+            self.inodes.remove(&ino);
             return None;
         }
         match inode.node.clone() {

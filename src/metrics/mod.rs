@@ -158,6 +158,11 @@ impl Tally {
         *self.lock().entry(word).or_default() += 1;
     }
 
+    /// How many, of all words together.
+    pub fn total(&self) -> u64 {
+        self.lock().values().sum()
+    }
+
     /// Every word that was counted, in order.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
         self.lock().clone()
@@ -283,8 +288,8 @@ pub struct Metrics {
     pub versions: Counter,
     /// Failures of file operations, by errno; routine ones are left out.
     pub errors: Tally,
-    /// Requests of the kernel.
-    pub requests: Counter,
+    /// Requests of the kernel, by the call that they ask for.
+    pub requests: Tally,
     /// Requests that failed inside.
     pub panics: Counter,
 }
@@ -303,7 +308,10 @@ impl Metrics {
         for (errno, count) in self.errors.all() {
             page.sample("akvfs_errors_total", &[("errno", errno)], count);
         }
-        page.number("akvfs_kernel_requests_total", "counter", "Requests of the kernel.", self.requests.get());
+        page.family("akvfs_kernel_requests_total", "counter", "Requests of the kernel, by call.");
+        for (call, count) in self.requests.all() {
+            page.sample("akvfs_kernel_requests_total", &[("call", call)], count);
+        }
         page.number("akvfs_panics_total", "counter", "Requests that failed inside akvfs.", self.panics.get());
     }
 

@@ -288,6 +288,7 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         rules: options.rules.iter().map(rule).collect(),
         owner_tags: options.owner_tags.then(|| Accounts { users: accounts::users(), groups: accounts::groups() }),
         kernel_ttl: options.kernel_ttl,
+        negative_ttl: options.negative_ttl,
         write_timeout: options.write_timeout,
         about,
     }

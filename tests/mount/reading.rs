@@ -29,8 +29,12 @@ fn values() -> BTreeMap<String, String> {
 }
 
 fn world_of(values: &BTreeMap<String, String>, options: ServeOptions) -> Option<World> {
+    mounted(values, options, "")
+}
+
+fn mounted(values: &BTreeMap<String, String>, options: ServeOptions, how: &str) -> Option<World> {
     let secrets: Vec<_> = values.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
-    World::of(Vault::with(options, &secrets)?, "")
+    World::of(Vault::with(options, &secrets)?, how)
 }
 
 /// The values below a directory that looks like `secrets/`.
@@ -80,8 +84,12 @@ fn trees_are_copied_byte_for_byte() {
 
 #[test]
 fn every_size_is_right_before_anything_is_read() {
+    ["rw", "ro"].into_iter().for_each(sizes_are_right);
+}
+
+fn sizes_are_right(how: &str) {
     let values = values();
-    let Some(world) = world_of(&values, ServeOptions::default()) else { return };
+    let Some(world) = mounted(&values, ServeOptions::default(), how) else { return };
     let names: String = values.keys().map(|name| format!("{name}\n")).collect();
     let sorted = |text: String| {
         let mut lines: Vec<_> = text.lines().map(str::to_owned).collect();
@@ -122,8 +130,12 @@ fn every_directory_lists_itself_and_the_one_above() {
 
 #[test]
 fn one_file_is_read_in_many_ways() {
+    ["rw", "ro"].into_iter().for_each(one_file_is_read);
+}
+
+fn one_file_is_read(how: &str) {
     let values = values();
-    let Some(world) = world_of(&values, ServeOptions::default()) else { return };
+    let Some(world) = mounted(&values, ServeOptions::default(), how) else { return };
     for (needs, script) in [
         ("dd", r#"dd if="$V" bs=7 status=none"#),
         ("head", r#"head -c 1M "$V""#),

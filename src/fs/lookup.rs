@@ -263,12 +263,15 @@ impl SecretFs {
         let key = (call.thread, secret.clone(), face);
         let mut state = self.state();
         let now = self.now();
-        let bounce = state.bounces.get(&key).filter(|bounce| bounce.until > now)?;
+        let bounce = state.bounces.get_mut(&key).filter(|bounce| bounce.until > now)?;
         if let Some(id) = bounce.draft {
             return Some(id);
         }
-        let shown = bounce.shown;
+        let (shown, bytes) = (bounce.shown, bounce.bytes.take());
         let id = state.new_draft(Target::Value(secret.clone(), face), Some(shown));
+        if let (Some(bytes), Some(draft)) = (bytes, state.drafts.get_mut(&id)) {
+            draft.load(bytes.bytes());
+        }
         if let Some(bounce) = state.bounces.get_mut(&key) {
             bounce.draft = Some(id);
         }

@@ -122,10 +122,13 @@ impl SecretFs {
             | Node::Value(secret, _)
             | Node::OldVersion(secret, _)
             | Node::Meta(secret, _) => Some(secret.clone()),
-            Node::Draft(id) => match self.state().drafts.get(id).map(|draft| draft.target.clone()) {
-                Some(Target::Value(secret, _) | Target::Meta(secret, _)) => Some(secret),
-                _ => None,
-            },
+            Node::Draft(id) => {
+                let target = self.state().drafts.get(id).map(|draft| draft.target.clone());
+                match target {
+                    Some(Target::Value(secret, _) | Target::Meta(secret, _)) => Some(secret),
+                    _ => None,
+                }
+            }
             _ => None,
         }
     }

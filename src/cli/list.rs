@@ -1,6 +1,7 @@
 //! `akvfs list`: the mounts of akvfs that this machine has, and whether they answer.
 
 use std::path::{Path, PathBuf};
+use std::thread;
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -24,27 +25,36 @@ pub(super) struct ListArgs {
 pub(super) fn run(args: &ListArgs) -> Result<(), Failure> {
     let mounts = mountinfo::read()
         .map_err(|error| Failure { code: SYSTEM, line: format!("the mount table cannot be read: {error}") })?;
-    let ours: Vec<_> = mounts.iter().filter(|mount| mount.is_akvfs()).collect();
+    let ours = with_states(mounts.into_iter().filter(Mount::is_akvfs).collect());
     let text = if args.json {
-        let all: Vec<Value> = ours.iter().map(|mount| document(mount)).collect();
+        let all: Vec<Value> = ours.iter().map(document).collect();
         format!("{:#}\n", Value::from(all))
     } else {
-        ours.iter().map(|mount| line(mount)).collect()
+        ours.iter().map(line).collect()
     };
     pages::print(text.as_bytes())
 }
 
-fn line(mount: &Mount) -> String {
-    let mode = if mount.read_only { "ro" } else { "rw" };
-    format!("{}  {}  {mode}  {}\n", mount.source.display(), mount.dir.display(), state(&mount.dir))
+/// All are asked at once: several that hang are waited for together.
+fn with_states(mounts: Vec<Mount>) -> Vec<(Mount, &'static str)> {
+    thread::scope(|scope| {
+        let asked: Vec<_> = mounts.iter().map(|mount| scope.spawn(|| state(&mount.dir))).collect();
+        let states: Vec<_> = asked.into_iter().map(|asked| asked.join().unwrap_or("does not answer")).collect();
+        mounts.iter().cloned().zip(states).collect()
+    })
 }
 
-fn document(mount: &Mount) -> Value {
+fn line((mount, state): &(Mount, &str)) -> String {
+    let mode = if mount.read_only { "ro" } else { "rw" };
+    format!("{}  {}  {mode}  {state}\n", mount.source.display(), mount.dir.display())
+}
+
+fn document((mount, state): &(Mount, &str)) -> Value {
     json!({
         "source": mount.source.to_string_lossy(),
         "directory": mount.dir.to_string_lossy(),
         "read_only": mount.read_only,
-        "state": state(&mount.dir),
+        "state": state,
     })
 }
 

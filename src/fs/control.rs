@@ -150,11 +150,6 @@ impl SecretFs {
         Ok(())
     }
 
-    /// Waits until the kernel has heard all that it was told.
-    pub fn announced(&self, wait: Wait) {
-        self.kernel.settle(wait.remaining(&*self.clock));
-    }
-
     /// Only the directory of a secret that is gone is dropped: a process that stands in one that was dropped has no
     /// working directory until somebody looks it up again (measured).
     fn drop_if_gone(&self, secret: &SecretName, wait: Wait) {

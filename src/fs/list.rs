@@ -101,6 +101,10 @@ impl SecretFs {
     /// The entry of a name in a listing, as a look-up would give it but from memory alone. What is not there is looked up
     /// when it is used. The kernel has looked it up then and will forget it, but for the dots.
     pub fn list_entry(&self, call: &Call, dir: Ino, listed: &DirEntry) -> Entry {
+        self.permitted_entry(self.bare_list_entry(call, dir, listed))
+    }
+
+    fn bare_list_entry(&self, call: &Call, dir: Ino, listed: &DirEntry) -> Entry {
         let call = Call { wait: Wait::No, ..*call };
         let of_names = matches!(self.node(dir), Ok(Node::Secrets | Node::Files | Node::Deleted | Node::Root));
         if of_names

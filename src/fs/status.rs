@@ -72,7 +72,6 @@ impl SecretFs {
             "silent_since": date(metrics.silent_since.get()),
             "stale_answers": metrics.stale.all().map(|(_, counter)| counter.get()).sum::<u64>(),
             "refreshes": metrics.refreshes.get(),
-            "hangups": { "done": metrics.hangups.get(), "failed": metrics.hangups_failed.get() },
             "cache": {
                 "hits": metrics.hits.all().map(|(_, counter)| counter.get()).sum::<u64>(),
                 "misses": metrics.misses.all().map(|(_, counter)| counter.get()).sum::<u64>(),

@@ -278,10 +278,6 @@ pub struct Metrics {
     pub opens: Counter,
     /// Which of them.
     pub reads: Reads,
-    /// Looks at everything that a signal asked for, and that are over.
-    pub hangups: Counter,
-    /// Those of them that the vault did not answer.
-    pub hangups_failed: Counter,
     /// Opens of values that were told to the audit.
     pub audited: Counter,
     /// Those of them whose line was lost.

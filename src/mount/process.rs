@@ -107,10 +107,13 @@ pub fn ask_file_system(path: &Path) -> io::Result<()> {
     }
 }
 
-/// Asks the daemon `process` to look again.
-pub fn hang_up(process: i32) -> io::Result<()> {
-    // SAFETY: numbers.
-    check(unsafe { libc::kill(process, libc::SIGHUP) }).map(drop)
+/// Sends an ioctl(2) that passes 128 bytes on: a name with zeros behind it.
+pub fn ask_by_name(file: &File, request: u32, name: &str) -> io::Result<()> {
+    let mut data = [0_u8; 128];
+    let place = data.get_mut(..name.len()).ok_or(io::ErrorKind::InvalidInput)?;
+    place.copy_from_slice(name.as_bytes());
+    // SAFETY: the descriptor is open, and as many bytes are there as the request's number says.
+    check(unsafe { libc::ioctl(file.as_raw_fd(), request.into(), data.as_ptr()) }).map(drop)
 }
 
 /// Goes over to another mount namespace, `/proc/PID/ns/mnt`. Must be called while there is one thread.

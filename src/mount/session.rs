@@ -36,6 +36,9 @@ use super::supervisor::{self, Watchdog};
 use super::wake::{File, Touched, Waker, show_read_only};
 use super::{accounts, options, process, unmount};
 
+/// What `akvfs refresh` asks of a mount.
+pub use crate::fs::control::REFRESH_REQUEST;
+
 /// How often it is looked whether an unlinked value's delay is over, and what was left lying.
 const TICK: Duration = Duration::from_millis(100);
 /// How long an end that was asked for waits for the vault (DESIGN 5: five seconds altogether).
@@ -131,8 +134,8 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let hook = options.on_change.as_deref().map(Hook::new);
     let listener = Listener { fs: fs.clone(), waker, hook, place: place.clone() };
     start_listening(store.changes(), listener).map_err(cannot)?;
-    let watch = keep_fresh(store, fs.clone(), options)?;
     say_what_is_mounted(&fs.options().about, &signed_in);
+    let watch = keep_fresh(store, fs.clone(), options)?;
     let status = format!("{source} is mounted");
     Ok(Session { fs, serving, clock, place: place.clone(), status, announcer, watch, audit, ending, _server: server })
 }
@@ -475,10 +478,7 @@ fn refresh_in_background(fs: Arc<SecretFs>, clock: Arc<dyn Clock>) {
             let wait = Wait::at_most(&*clock, fs.options().write_timeout);
             if let Err(error) = fs.refresh(None, wait) {
                 tracing::warn!("looking again has failed: {error}");
-                fs.metrics().hangups_failed.add();
             }
-            fs.announced(wait);
-            fs.metrics().hangups.add();
         });
     };
     if let Err(error) = thread::Builder::new().name("akvfs-refresh".into()).spawn(look) {

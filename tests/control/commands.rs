@@ -121,14 +121,11 @@ fn a_refresh_shows_what_others_changed_also_where_nothing_can_be_written() {
         set("b", "new");
         assert_eq!(read("a"), "old", "believed for ttl");
         assert_eq!(ok(&["refresh", ".", "a"], mounted.dir()), "");
-        assert_eq!(read("a"), "new", "{options}");
+        assert_eq!((read("a"), read("b")), ("new".into(), "old".into()), "{options}");
         ok(&["refresh", "."], mounted.dir());
         assert_eq!(read("b"), "new", "{options}");
         assert_eq!(akvfs(&["refresh", ".", "no_name"], mounted.dir()).0, 1);
         drop(served);
-        fails(&["refresh", "."], mounted.dir(), "");
-        let (_, said) = akvfs(&["refresh", "."], mounted.dir());
-        let part = if options.contains("ro") { "the vault did not give its list" } else { "check the vault's name" };
-        assert!(said.contains(part), "{options}: {said}");
+        fails(&["refresh", "."], mounted.dir(), "check the vault's name");
     }
 }

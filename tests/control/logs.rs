@@ -25,6 +25,7 @@ fn the_first_line_says_version_vault_identity_and_options() {
         env!("CARGO_PKG_VERSION"),
         url = served.url,
     );
+    eventually(|| !mounted.log().is_empty());
     let log = mounted.log();
     assert!(log.lines().next().unwrap().ends_with(&expected), "{log}\n{expected}");
     assert!(!log.contains(CANARY) && !log.contains("eyJ"), "{log}");

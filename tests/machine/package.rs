@@ -62,6 +62,68 @@ fails 32 mount -a
     assert!(!wrote.contains("left: "), "{wrote}");
 }
 
+/// The whole way: examine, a line in fstab, use it, "reboot", somebody rotates, the log says, and away with it.
+#[test]
+fn a_newcomers_way_is_walked_from_the_package_to_its_removal() {
+    let script = r#"
+install_package "$1"
+akvfs serve --listen 127.0.0.1:0 --store "$1/vault.redb" >served &
+server=$!
+eventually grep -q 'listening on' served
+vault=$(sed 's/.* //' served)
+akvfs doctor "$vault" --write | awk '{ print $1 }' | sort -u | tr '\n' ' '
+echo
+cat >/etc/fstab <<END
+$vault $1/mnt akvfs ttl=10min,nofail,_netdev,audit_file=$1/audit 0 0
+END
+mount -a
+mkdir mnt/secrets/db
+printf %s first | tee mnt/secrets/db/value >/dev/null
+akvfs list | grep "$1/mnt" | sed "s:$1::; s:http[^ ]*:VAULT:"
+umount mnt # as at the end of a day
+eventually sh -c "! grep -q ' $1/mnt ' /proc/self/mountinfo"
+mount -a   # as at boot
+cat mnt/secrets/db/value
+echo
+mkdir other
+akvfs mount "$vault" other
+printf %s rotated | tee other/secrets/db/value >/dev/null # by somebody else
+akvfs unmount other
+cat mnt/secrets/db/value
+echo " before ttl is over"
+akvfs refresh mnt db
+cat mnt/files/db
+echo
+mkdir mnt/elsewhere 2>/dev/null || true
+akvfs status mnt | grep -c 'mkdir elsewhere: EPERM'
+grep -c '"path":"secrets/db/value","for":"read"' audit
+umount mnt
+kill $server
+dpkg --remove --force-unsafe-io akvfs >log 2>&1
+[ -e /usr/bin/akvfs ] || echo gone
+"#;
+    let Some(wrote) = with_package(script) else { return };
+    let expected = "ok skipped \nVAULT  /mnt  rw  answers\nfirst\nfirst before ttl is over\nrotated\n1\n2\ngone\n";
+    assert_eq!(wrote, expected);
+}
+
+#[test]
+fn the_other_package_has_the_same_files_and_its_program_runs() {
+    let script = r#"
+command -v rpm2cpio >/dev/null && command -v cpio >/dev/null || { echo SKIPPED; exit; }
+ls "$1"/out/*.rpm >/dev/null 2>&1 || { echo SKIPPED; exit; }
+mkdir unpacked
+(cd unpacked && rpm2cpio "$1"/out/*.rpm | cpio --extract --make-directories --quiet)
+dpkg --contents "$1"/out/*.deb | awk '$1 !~ /^d/ { print $6 }' | sed 's:^\./::; s:vendor-completions/_akvfs:site-functions/_akvfs:' | sort >deb
+(cd unpacked && find . -type f -o -type l) | sed 's:^\./::' | sort >rpm
+diff deb rpm
+unpacked/usr/bin/akvfs --version
+rpm --query --requires --package "$1"/out/*.rpm 2>/dev/null | grep -x fuse3
+"#;
+    let Some(wrote) = with_package(script) else { return };
+    assert_eq!(wrote, format!("akvfs {}\nfuse3\n", env!("CARGO_PKG_VERSION")));
+}
+
 #[test]
 fn what_is_beside_the_program_is_found() {
     let script = r#"

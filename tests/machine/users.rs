@@ -89,6 +89,7 @@ done
 umount mnt
 eventually sh -c "! pidof akvfs"
 mount -t akvfs local:v.redb mnt -o ro,allow_other,dir_mode=0711,config=akvfs.toml
+ls -ln mnt/files | awk 'NR > 1 { print $1, $3, $4, $NF }' # attributes that come with the listing
 stat -c '%a' mnt/secrets/app-a mnt/secrets/app-a/value
 "#;
     let Some(wrote) = run(script) else { return };
@@ -107,6 +108,11 @@ plain/value 0 0 600
 mnt/files/web-tls 65534 5678 440
 mnt/backup/web-tls 0 0 600
 of app-a;of tagged;of web-tls;of web-tls;changed;
+-r-------- 1234 0 app-a
+-r-------- 0 0 odd
+-r-------- 0 0 plain
+-r-------- 0 0 tagged
+-r--r----- 65534 5678 web-tls
 500
 400
 ";

@@ -96,6 +96,10 @@ impl Frame {
             Some(_) => lines.add("listing", format!("{age} s old")),
             None => lines.add("listing", "none yet"),
         }
+        match self.number("/stale_answers") {
+            0 => {}
+            stale => lines.add("stale", format!("{stale} answers were the last known ones: the vault did not answer")),
+        }
     }
 
     fn cache(&self, lines: &mut Lines) {
@@ -203,6 +207,7 @@ mod tests {
             "akvfs": "1.2.3", "source": "contoso", "vault": "https://contoso.vault.azure.net", "directory": "/mnt",
             "pid": 7, "since": "2026-11-24T05:00:00Z", "auth": "managed", "read_only": true, "options": "ro",
             "operations": { "get": { "requests": asked, "failures": { "throttled": 2 }, "last_success": null, "seconds": took } },
+            "stale_answers": 6,
             "listing": { "as_of": "…", "age_seconds": 40, "stale": true },
             "cache": { "hits": hits, "misses": 10, "values": 3, "bytes": 4096, "evictions": 0 },
             "files": { "opens": 5, "saves": 1, "versions": 1, "kernel_requests": kernel, "audit_lost": 2, "audited": 9,
@@ -223,6 +228,7 @@ mod tests {
             "vault      https://contoso.vault.azure.net, signed in by managed",
             "daemon     akvfs 1.2.3, process 7, since 2026-11-24T05:00:00Z",
             "listing    40 s old, which is older than ttl",
+            "stale      6 answers were the last known ones: the vault did not answer",
             "cache      90 % of 100 questions from memory; 3 values, 4 KiB",
             "requests   get 4, 25 ms each, never answered; failed: throttled 2",
             "most read  db 4, tls 1",

@@ -98,6 +98,8 @@ pub struct Draft {
     pub opens: u32,
     /// When the last descriptor was closed; `None` before, and while it is open.
     pub closed: Option<Moment>,
+    /// Whether the log says already that it was left behind.
+    pub told: bool,
     /// Who opened it or wrote.
     pub writers: BTreeSet<Process>,
     /// The threads already asked for their process.
@@ -146,6 +148,7 @@ impl Draft {
             way_back: None,
             opens: 0,
             closed: None,
+            told: false,
             writers: BTreeSet::new(),
             threads: HashMap::new(),
             saving: Arc::default(),

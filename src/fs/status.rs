@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde_json::{Map, Value, json};
 
+use crate::clock::Moment;
 use crate::metrics::{Page, Requests, operation_word};
 use crate::secret::{SecretName, Timestamp};
 
@@ -130,14 +131,38 @@ impl SecretFs {
 
     /// Temporary files that somebody closed over a minute ago and did not rename, and whose name does not say that
     /// they are temporary: perhaps they were meant to be saved. Paths, in order.
-    pub fn left_behind(&self) -> Vec<String> {
+    fn left_behind(&self) -> Vec<String> {
         let now = self.now();
-        let is_left = |draft: &&Draft| draft.closed.is_some_and(|closed| now.since(closed) >= LEFT_AFTER);
-        let targets: Vec<_> =
-            self.state().drafts.values().filter(is_left).map(|draft| draft.target.clone()).filter(is_legal).collect();
+        self.paths_of(|draft| is_left(draft, now))
+    }
+
+    /// As in `pending.temporary_files`, however lately they were closed: an end of the mount loses them.
+    pub fn not_renamed(&self) -> Vec<String> {
+        self.paths_of(|draft| draft.closed.is_some())
+    }
+
+    fn paths_of(&self, which: impl Fn(&Draft) -> bool) -> Vec<String> {
+        let is_it = |draft: &&Draft| is_legal(&draft.target) && which(draft);
+        let targets: Vec<_> = self.state().drafts.values().filter(is_it).map(|draft| draft.target.clone()).collect();
         let mut paths: Vec<_> = targets.iter().map(|target| self.target_path(target)).collect();
         paths.sort();
         paths
+    }
+
+    /// Logs each temporary file that was left behind, once.
+    pub fn tell_of_left_files(&self) {
+        let now = self.now();
+        let is_news = |draft: &&mut Draft| !draft.told && is_legal(&draft.target) && is_left(draft, now);
+        let mut targets = Vec::new();
+        for draft in self.state().drafts.values_mut().filter(is_news) {
+            draft.told = true;
+            targets.push(draft.target.clone());
+        }
+        for path in targets.iter().map(|target| self.target_path(target)) {
+            tracing::warn!(
+                "{path} was written a minute ago and is not at the vault: rename it to what it is meant to be"
+            );
+        }
     }
 
     pub(super) fn metrics_page(&self) -> String {
@@ -152,6 +177,11 @@ impl SecretFs {
         self.metrics.write(&mut page);
         page.into_text()
     }
+}
+
+/// Whether it was closed so long ago that it will hardly be renamed.
+fn is_left(draft: &Draft, now: Moment) -> bool {
+    draft.closed.is_some_and(|closed| now.since(closed) >= LEFT_AFTER)
 }
 
 fn is_legal(target: &Target) -> bool {

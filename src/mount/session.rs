@@ -32,8 +32,8 @@ use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
 use super::{accounts, options, process, unmount};
 
-/// How often it is looked whether an unlinked value's delay is over.
-const REMOVAL_TICK: Duration = Duration::from_millis(100);
+/// How often it is looked whether an unlinked value's delay is over, and what was left lying.
+const TICK: Duration = Duration::from_millis(100);
 /// How long an end that was asked for waits for the vault (DESIGN 5: five seconds altogether).
 const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 
@@ -311,11 +311,12 @@ fn cannot_mount(error: &io::Error) -> String {
 fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBool>) -> io::Result<()> {
     let tick = move || {
         while !ending.load(Ordering::Relaxed) {
-            clock.sleep(REMOVAL_TICK);
+            clock.sleep(TICK);
             fs.send_due_removals();
+            fs.tell_of_left_files();
         }
     };
-    thread::Builder::new().name("akvfs-removals".into()).spawn(tick).map(drop)
+    thread::Builder::new().name("akvfs-ticks".into()).spawn(tick).map(drop)
 }
 
 /// Tells the files what other parties change. The thread ends with the store.
@@ -355,7 +356,7 @@ impl Session {
         let wait = Wait::at_most(&*clock, SETTLE_LIMIT);
         // A refusal is in the log; there is nothing else to do about it now.
         let _ = fs.send_removals(wait);
-        for path in fs.left_behind() {
+        for path in fs.not_renamed() {
             tracing::warn!("{path} was written, and never renamed to what it was meant to be: it is lost");
         }
         announcer.stop();

@@ -1,5 +1,7 @@
 //! The files of `.akvfs/` without a kernel.
 
+use std::io::Write;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use akvfs::fs::attr::Kind;
@@ -21,6 +23,27 @@ fn names(house: &House, path: &str) -> Vec<String> {
     house.fs.releasedir(handle);
     assert_eq!((entries[0].name.as_str(), entries[1].name.as_str()), (".", ".."));
     entries[2..].iter().map(|entry| entry.name.clone()).collect()
+}
+
+/// What is logged meanwhile by this thread.
+fn logged(act: impl FnOnce()) -> String {
+    let kept = Arc::new(Mutex::new(Vec::new()));
+    let lines = kept.clone();
+    let writer = move || Lines(lines.clone());
+    tracing::subscriber::with_default(tracing_subscriber::fmt().with_writer(writer).finish(), act);
+    String::from_utf8(kept.lock().unwrap().clone()).unwrap()
+}
+
+struct Lines(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Lines {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
 }
 
 /// Another party's set.
@@ -126,8 +149,27 @@ fn the_status_tells_what_is_not_at_the_vault() {
     assert_eq!(pending, expected(&[]));
     house.clock.advance(Duration::from_secs(60));
     assert_eq!(house.status()["pending"], expected(&["secrets/new/sedAbC123"]));
-    assert_eq!(house.fs.left_behind(), ["secrets/new/sedAbC123"]);
+    assert_eq!(house.fs.not_renamed(), ["secrets/new/sedAbC123"]);
     assert!(house.read(".akvfs/metrics").contains("akvfs_pending_removals 1\n"));
+}
+
+#[test]
+fn a_temporary_file_that_is_left_lying_is_logged_once() {
+    let house = House::new();
+    house.save_new("n", "x").unwrap();
+    let flags = OpenFlags::from_bits(libc::O_RDWR | libc::O_EXCL);
+    for file in ["sedAbC123", ".sedAbC123"] {
+        let (_, opened) = house.fs.create(&house.call(), house.ino("secrets/n"), file, 0o600, flags).unwrap();
+        house.fs.write(&house.call(), opened.handle, 0, CANARY.as_bytes()).unwrap();
+        house.fs.release(opened.handle).unwrap();
+    }
+    let told = || logged(|| house.fs.tell_of_left_files());
+    house.clock.advance(Duration::from_secs(59));
+    assert_eq!(told(), "");
+    house.clock.advance(Duration::from_secs(1));
+    let line = told();
+    assert!(line.contains("WARN") && line.contains("secrets/n/sedAbC123 ") && !line.contains(CANARY), "{line}");
+    assert_eq!((line.lines().count(), told().as_str()), (1, ""));
 }
 
 #[test]

@@ -25,5 +25,6 @@ mod refusals;
 mod removing;
 mod roles;
 mod saving;
+mod temporary;
 mod unopened;
 mod writers;

@@ -1,15 +1,17 @@
 //! A vault that is gone, hangs, throttles or talks nonsense: the errno, how long it takes, and what goes on working.
 
-use std::fs;
+use std::fs::{self, OpenOptions};
 use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
+use akvfs::fs::errno::errno_name;
 use akvfs::local::{Fault, FaultKind, Operation};
 
 use super::calls::write;
-use super::harness::{Vault, World, eventually};
+use super::harness::{At, Vault, World, eventually};
 
 /// For tests that must not wait long; the defaults are 15 s and 30 s.
 pub const LIMITS: &str = "timeout=2s,write_timeout=3s,ttl=1h";
@@ -71,6 +73,38 @@ fn the_errno_of_each_failure_of_the_vault() {
         assert_eq!(errno_within(READ_LIMIT, || fs::read(&value)), expected, "reading, {kind:?}");
         vault.server.clear_faults();
         assert_eq!((vault.get(name).as_deref(), vault.versions(name).len()), (Ok("old"), 1), "saved, {kind:?}");
+    }
+}
+
+/// Through a descriptor that stays open, through one that is closed, and by a shell, which is told nothing.
+#[test]
+fn a_save_that_fails_leaves_the_value_and_is_forgotten() {
+    let failures = [
+        (refusal(403, "Forbidden", "ForbiddenByRbac"), libc::EACCES),
+        (FaultKind::status(429), libc::EBUSY),
+        (FaultKind::status(503), libc::EIO),
+    ];
+    let secrets: Vec<_> = ["s0", "f0", "s1", "f1", "s2", "f2"].map(|name| (name, "before\n")).into();
+    // A refused right is remembered for `ttl`.
+    let Some(world) = World::new(&secrets, "timeout=2s,write_timeout=3s,ttl=100ms") else { return };
+    for ((kind, expected), names) in failures.iter().zip(secrets.chunks(2)) {
+        for (at, (name, before)) in [At::Secret, At::Flat].into_iter().zip(names) {
+            let path = world.path(&at.path(name));
+            always(&world.vault, Some(Operation::Set), kind.clone());
+            let file = OpenOptions::new().read(true).write(true).open(&path).unwrap();
+            file.write_all_at(b"XX", 0).unwrap();
+            assert_eq!(errno_within(WRITE_LIMIT, || file.sync_all()), *expected, "fsync, {at:?}, {kind:?}");
+            assert_eq!(fs::read_to_string(&path).unwrap(), *before, "{at:?}, {kind:?}");
+            drop(file);
+            assert_eq!(errno_within(WRITE_LIMIT, || save(&path, "new")), *expected, "close, {at:?}, {kind:?}");
+            let shell = world.bash_at(at, name, r#"echo new > "$V"; tail -n 1 "$M/.akvfs/errors""#).ok();
+            assert!(shell.contains(&at.path(name)) && shell.contains(errno_name(*expected)), "{shell}");
+            world.vault.server.clear_faults();
+            assert_eq!((world.vault.get(name).as_deref(), world.vault.versions(name).len()), (Ok(*before), 1));
+            // What was refused is nowhere: the next writer starts from the value.
+            eventually("a save", || world.bash_at(at, name, r#"echo more | tee -a "$V""#).code == 0);
+            assert_eq!(world.vault.get(name), Ok(format!("{before}more\n")), "{at:?}, {kind:?}");
+        }
     }
 }
 

@@ -8,7 +8,7 @@ use akvfs::secret::{SecretAttributes, SecretValue, Timestamp};
 use akvfs::store::ErrorKind;
 
 use super::calls::{mapped, write};
-use super::harness::{Mount, World, has, name};
+use super::harness::{At, Mount, World, has, name};
 
 #[test]
 fn a_new_secret_begins_with_mkdir_and_takes_the_document_written_before_its_value() {
@@ -71,19 +71,49 @@ fn nothing_is_sent_before_the_file_is_closed_nor_for_the_bytes_that_are_there() 
 
 #[test]
 fn of_two_writers_each_saves_whole_and_the_last_close_wins() {
-    let Some(world) = World::new(&[("a", "old")], "") else { return };
-    let path = world.path("secrets/a/value");
-    let open = || OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
-    let (mut first, mut second) = (open(), open());
-    first.write_all(b"first").unwrap();
-    second.write_all(b"se").unwrap();
-    first.write_all(b", whole").unwrap();
-    second.write_all(b"cond").unwrap();
-    second.sync_all().unwrap();
-    assert_eq!(world.vault.get("a").as_deref(), Ok("second"));
-    first.sync_all().unwrap();
-    drop((first, second));
-    assert_eq!((world.vault.get("a").as_deref(), world.vault.versions("a").len()), (Ok("first, whole"), 3));
+    let Some(world) = World::new(&[("a", "old"), ("b", "old")], "") else { return };
+    for (at, secret) in [(At::Secret, "a"), (At::Flat, "b")] {
+        let path = world.path(&at.path(secret));
+        let open = || OpenOptions::new().write(true).truncate(true).open(&path).unwrap();
+        let (mut first, mut second) = (open(), open());
+        first.write_all(b"first").unwrap();
+        second.write_all(b"se").unwrap();
+        first.write_all(b", whole").unwrap();
+        second.write_all(b"cond").unwrap();
+        second.sync_all().unwrap();
+        assert_eq!(world.vault.get(secret).as_deref(), Ok("second"));
+        first.sync_all().unwrap();
+        drop((first, second));
+        assert_eq!((world.vault.get(secret).as_deref(), world.vault.versions(secret).len()), (Ok("first, whole"), 3));
+    }
+}
+
+/// The document and the versions are there as soon as the value is.
+#[test]
+fn a_directory_that_is_copied_gives_its_value_and_says_what_it_does_not() {
+    let Some(world) = World::new(&[("a", "first"), ("b", "x")], "") else { return };
+    world.vault.set("a", "second");
+    let ran = world.bash("a", r#"cp -r "$D" "$M/secrets/copy""#);
+    assert!(
+        ran.code == 1 && ran.err.contains(".meta.json': File exists") && ran.err.contains("versions': File exists"),
+        "{ran:?}"
+    );
+    assert_eq!((world.vault.get("copy").as_deref(), world.vault.versions("copy").len()), (Ok("second"), 1));
+    // Whose directory holds the value alone is copied without a word.
+    for (secret, script) in [
+        ("c1", r#"cp -r "$T/d" "$D""#),
+        ("c2", r#"cp -a "$T/d" "$D""#),
+        ("c3", r#"rsync -a "$T/d/" "$D""#),
+        ("c4", r#"cp -r "$T/d" "$T/$N" && tar cf - -C "$T" "$N" | tar xf - -C "$M/secrets""#),
+    ] {
+        world.bash(secret, &format!(r#"mkdir -p "$T/d" && printf copied > "$T/d/value" && {script}"#)).ok();
+        assert_eq!(
+            (world.vault.get(secret).as_deref(), world.vault.versions(secret).len()),
+            (Ok("copied"), 1),
+            "{script}"
+        );
+    }
+    assert_eq!(world.vault.live(), ["a", "b", "c1", "c2", "c3", "c4", "copy"]);
 }
 
 /// Who may still write is seen by inode numbers, and two mounts must not have the same.

@@ -143,9 +143,9 @@ pub const WAYS: &[Way] = &[
     emacs!("make-backup-files nil file-precious-flag t"),
     way(
         "nano",
-        r#"python3 "$TYPE" 0000 $'\x0b\x12' insert "$NEXT"$'\r' Read $'\x0f' Write $'\r' Wrote $'\x18' -- nano -I -L "$V""#,
+        r#"python3 "$TYPE" 000 $'\x0b\x12' insert "$NEXT"$'\r' Read $'\x0f' Write $'\r' Wrote $'\x18' -- nano -I -L "$V""#,
     ),
-    way("busybox", r#"python3 "$TYPE" 0000 $':1r '"$NEXT"$'\r:1d\r:wq\r' -- busybox vi "$V""#),
+    way("busybox", r#"python3 "$TYPE" 000 $':1r '"$NEXT"$'\r:1d\r:wq\r' -- busybox vi "$V""#),
     // Languages.
     way(
         "python3",

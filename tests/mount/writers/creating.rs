@@ -2,7 +2,7 @@
 
 use super::{Row, check, row};
 
-const CREATORS: &[Row] = &[
+pub const CREATORS: &[Row] = &[
     row("bash", r#"echo new > "$V""#, "new\n").creates(),
     row("bash", r#"{ echo a; cat "$T/new"; } > "$V""#, "a\nnew\n").creates(),
     row("bash", r#"echo new >> "$V""#, "new\n").creates(),

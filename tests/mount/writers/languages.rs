@@ -70,6 +70,23 @@ os.write(fd, b"half"); os.kill(os.getpid(), 9)' ; sleep 0.3"#,
         "before\n",
     )
     .versions(0),
+    row(
+        "python3",
+        r#"python3 -c 'import os, signal
+signal.signal(signal.SIGINT, signal.SIG_DFL)
+fd = os.open(os.environ["V"], os.O_WRONLY | os.O_TRUNC)
+os.write(fd, b"half"); os.kill(os.getpid(), signal.SIGINT)' ; sleep 0.3"#,
+        "before\n",
+    )
+    .versions(0),
+    row(
+        "python3",
+        r#"python3 -c 'import os, tempfile
+fd, name = tempfile.mkstemp(prefix=".", dir=os.environ["D"])
+os.write(fd, b"half"); os.kill(os.getpid(), 9)' ; sleep 0.3; rm "$D"/.???????* 2> /dev/null; true"#,
+        "before\n",
+    )
+    .versions(0),
     row("node", r#"node -e 'require("fs").writeFileSync(process.env.V, "new\n")'"#, "new\n"),
     row("node", r#"node -e 'require("fs").writeFile(process.env.V, "new\n", e => { if (e) throw e })'"#, "new\n"),
     row("node", r#"node -e 'require("fs").promises.writeFile(process.env.V, "new\n")'"#, "new\n"),

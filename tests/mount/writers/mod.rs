@@ -6,7 +6,10 @@ mod languages;
 mod shells;
 mod tools;
 
+use std::collections::BTreeMap;
+
 use super::harness::{At, Ran, World, has};
+use super::readme::{page, table};
 
 /// A program that saves.
 pub struct Row {
@@ -59,10 +62,22 @@ impl Row {
     }
 }
 
+const TABLES: [&[Row]; 5] = [shells::SHELLS, tools::TOOLS, editors::EDITORS, languages::LANGUAGES, creating::CREATORS];
+
 /// The programs that save.
 pub fn that_save() -> impl Iterator<Item = &'static str> {
-    let tables = [shells::SHELLS, tools::TOOLS, editors::EDITORS, languages::LANGUAGES];
-    tables.into_iter().flatten().filter(|row| row.versions > 0).map(|row| row.needs)
+    TABLES.into_iter().flatten().filter(|row| row.versions > 0).map(|row| row.needs)
+}
+
+#[test]
+fn the_page_of_programs_has_what_is_tested() {
+    let mut tested = BTreeMap::<_, usize>::new();
+    for row in TABLES.into_iter().flatten() {
+        *tested.entry(row.needs.to_owned()).or_default() += 1;
+    }
+    let rows = table(&page("docs/programs.md"), "| program |");
+    let written = rows.into_iter().map(|row| (row[0].trim_matches('`').to_owned(), row[1].parse().unwrap()));
+    assert_eq!(written.collect::<BTreeMap<_, _>>(), tested);
 }
 
 /// Runs a table, in `secrets/` and in `files/`.
@@ -152,10 +167,11 @@ impl Outcome {
         let beside = Beside::of(world, at, name).more_than(before, &own);
         let suffix = |entry: String| entry.strip_prefix(at.base(name)).map(str::to_owned).unwrap_or(entry);
         let is_there = world.vault.live().contains(&name.to_owned());
+        let all = if is_there { world.vault.versions(name).len() } else { 0 };
         Self {
             value: world.vault.get(name).unwrap_or_else(|kind| format!("{kind:?}")),
             read_back: world.bash_at(at, name, r#"cat "$V""#).out,
-            versions: if is_there { world.vault.versions(name).len() } else { 0 } - usize::from(row.before.is_some()),
+            versions: all - usize::from(row.before.is_some()),
             beside: beside.into_iter().map(suffix).collect(),
             deletes: world.vault.requests("delete"),
             tag: is_there.then(|| world.vault.tags(name).remove("kept")).flatten(),

@@ -24,6 +24,7 @@ pub const SHELLS: &[Row] = &[
     row("bash", r#"cat > "$V" <<< new"#, "new\n"),
     row("bash", r#"echo new | cat > "$V""#, "new\n"),
     row("bash", r#"cd "$D" && echo new > "$B""#, "new\n"),
+    row("bash", r#"(head -c 3 "$T/new"; kill -TERM $BASHPID) > "$V"; sleep 0.3"#, "before\n").versions(0),
     row("dash", r#"dash -c 'echo new > "$V"'"#, "new\n"),
     row("dash", r#"dash -c 'echo more >> "$V"'"#, "before\nmore\n"),
     row("dash", r#"dash -c '{ echo a; echo b; } > "$V"'"#, "a\nb\n"),

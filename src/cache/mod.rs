@@ -195,7 +195,8 @@ impl CachedStore {
                 }
                 answer => return answer,
             };
-            if wait.remaining(&*self.clock) <= SETTLE_POLL {
+            // A look without the time to be answered would turn what is known (busy) into "time is up".
+            if wait.remaining(&*self.clock) <= 2 * SETTLE_POLL {
                 return Err(StoreError { kind: settling, ..error });
             }
             self.clock.sleep(SETTLE_POLL);

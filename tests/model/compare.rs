@@ -20,7 +20,15 @@ const BACKUPS: [&str; 5] = [NAMES[0], NAMES[1], NAMES[2], ".new", "put"];
 type Compared = Result<(), String>;
 
 fn same<T: PartialEq + Debug>(what: impl Debug, found: T, expected: T) -> Compared {
-    if found == expected { Ok(()) } else { Err(format!("{what:?}: {found:?}, and should be {expected:?}")) }
+    if found == expected {
+        return Ok(());
+    }
+    Err(format!("{what:?}: {}, and should be {}", short(&found), short(&expected)))
+}
+
+fn short(thing: &impl Debug) -> String {
+    let text = format!("{thing:?}");
+    if text.chars().count() > 300 { text.chars().take(300).chain("…".chars()).collect() } else { text }
 }
 
 fn failed(errno: i32) -> String {

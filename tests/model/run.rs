@@ -168,6 +168,8 @@ impl Run {
         while !self.reference.fds.is_empty() {
             self.step(&Op::Close { fd: 0 })?;
         }
+        // Who was sent back for an inode of his own and did not come is waited for.
+        self.step(&Op::Advance { ms: 2_500 })?;
         compare(&self.reference, &self.world)?;
         let (_, drafts, handles) = self.world.fs.held();
         let named = self.reference.scratch_count();

@@ -385,6 +385,7 @@ impl World {
                     Refusal::Managed => ErrorKind::Managed,
                     Refusal::Broken => ErrorKind::Broken,
                 };
+                self.vault.forget_faults();
                 CHANGES.into_iter().for_each(|operation| self.vault.fail_next(operation, kind));
                 Ok(())
             }

@@ -16,9 +16,10 @@ impl Reference {
                 self.home(n, p)?;
                 self.listers.push((n, p, self.now));
             }
-            Listed::Versions(n) => {
-                self.live(n).ok_or(libc::ENOENT)?;
-            }
+            Listed::Versions(n) => match self.home(n, p)? {
+                Home::Live | Home::Ghost => {}
+                Home::Newborn => return Err(libc::ENOENT),
+            },
             Listed::Grave(n) => {
                 self.look_at_grave(n, p)?;
                 self.listers.push((n, p, self.now));

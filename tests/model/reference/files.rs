@@ -316,10 +316,21 @@ impl Reference {
         Some(match self.look(at, p) {
             Err(errno) => Err(errno),
             Ok(Seen::Value(n, face)) => self.truncate_value(n, face, size),
-            Ok(Seen::Draft(id)) if matches!(self.drafts[&id].target, Target::Scratch(_)) => self.cut(id, size),
+            Ok(Seen::Draft(id)) if matches!(self.drafts[&id].target, Target::Scratch(_)) => self.cut_scratch(id, size),
             Ok(Seen::Backup(_)) => Err(libc::EEXIST),
             Ok(_) => return None,
         })
+    }
+
+    /// An empty file that becomes a secret by this is saved: there is nothing to close.
+    fn cut_scratch(&mut self, id: usize, size: u64) -> Outcome {
+        self.cut(id, size)?;
+        let saved = self.save(id);
+        if saved.is_err() {
+            self.clean(id);
+        }
+        self.drop_unused();
+        saved
     }
 
     fn truncate_value(&mut self, n: usize, face: Face, size: u64) -> Outcome {

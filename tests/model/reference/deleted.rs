@@ -140,10 +140,8 @@ impl Reference {
 
     /// Soft deletion, however it was asked for. What is refused is there again.
     fn delete(&mut self, n: usize, by: Option<u32>) -> Outcome {
-        let was_hidden = self.removals.remove(&n).is_some();
-        if self.live(n).is_some() || !was_hidden {
-            self.send(Change::Delete)?;
-        }
+        self.removals.remove(&n);
+        self.send(Change::Delete)?;
         self.moved.insert(n, self.now);
         self.unhide(n);
         if let Some(secret) = self.secrets.get_mut(&n).filter(|secret| secret.deleted.is_none()) {

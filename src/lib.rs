@@ -17,6 +17,7 @@ pub mod fuse;
 pub mod local;
 pub mod metrics;
 pub mod mount;
+mod private;
 pub mod secret;
 pub mod store;
 pub mod vault;

@@ -6,7 +6,8 @@
 //! memory and a store that fails on purpose. `tests/contract.rs` holds all of them to what is written here.
 //!
 //! - Every operation takes a [`Wait`]. With [`Wait::No`] it answers from memory or with
-//!   [`ErrorKind::NotInMemory`], at once and without any effect. With [`Wait::Until`] it ends by that moment.
+//!   [`ErrorKind::NotInMemory`], at once and without any effect. With [`Wait::Until`] it ends by that moment. With
+//!   [`Wait::Anew`] too, and what it reads is then what the vault itself said after the call began.
 //! - A read may be called any number of times. A change is carried out at most once a call: when its outcome
 //!   is in doubt, the implementation looks before it tries again, and says [`ErrorKind::Superseded`] if it finds
 //!   what neither it nor the state before had put there.
@@ -20,7 +21,8 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
 use crate::secret::{
-    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
+    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp,
+    Version,
 };
 
 /// How long an operation may take.
@@ -30,6 +32,8 @@ pub enum Wait {
     No,
     /// Until this moment.
     Until(Moment),
+    /// Until this moment, and nothing that is remembered will do.
+    Anew(Moment),
 }
 
 impl Wait {
@@ -42,9 +46,49 @@ impl Wait {
     pub fn remaining(self, clock: &dyn Clock) -> Duration {
         match self {
             Self::No => Duration::ZERO,
-            Self::Until(end) => end.since(clock.moment()),
+            Self::Until(end) | Self::Anew(end) => end.since(clock.moment()),
         }
     }
+
+    /// The same, for what must come from the vault itself.
+    pub fn anew(self) -> Self {
+        match self {
+            Self::No => Self::No,
+            Self::Until(end) | Self::Anew(end) => Self::Anew(end),
+        }
+    }
+
+    /// The same, but at most `limit` from now.
+    pub fn no_longer_than(self, clock: &dyn Clock, limit: Duration) -> Self {
+        let end = clock.moment() + limit;
+        match self {
+            Self::No => Self::No,
+            Self::Until(its) => Self::Until(its.min(end)),
+            Self::Anew(its) => Self::Anew(its.min(end)),
+        }
+    }
+}
+
+/// What became of a secret, as its vault has told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    /// It is there, and was not.
+    Appeared,
+    /// Another version is current.
+    Rotated,
+    /// Its properties are others; the version is the same.
+    Altered,
+    /// It may no longer be read: deleted, disabled, or the right to it is gone.
+    Revoked,
+}
+
+/// A secret, and what became of it through another party.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// Which.
+    pub name: SecretName,
+    /// What.
+    pub news: News,
 }
 
 /// What a store knows of a name without its value.
@@ -139,6 +183,10 @@ pub trait SecretStore: Send + Sync {
     /// What memory holds of `name`, or with `None` of everything, is no longer to be relied on: the next read
     /// asks. Nothing to do for a store that remembers nothing.
     fn expire(&self, name: Option<&SecretName>);
+
+    /// What time it was at the vault at `moment`, by its own clock, give or take a second; `None` before its first
+    /// answer. Asks nobody.
+    fn time_at(&self, moment: Moment) -> Option<Timestamp>;
 }
 
 /// The operations, for messages.

@@ -284,6 +284,21 @@ fn who_may_not_get_finds_what_the_listing_tells() {
 }
 
 #[test]
+fn who_may_not_list_is_told_of_a_deleted_secret_every_time() {
+    let on = scene();
+    on.theirs("a", "x");
+    on.vault.delete(&name("a"), on.wait()).expect("deleted by others");
+    on.vault.fail_next(Operation::ListDeleted, ErrorKind::Forbidden);
+    for _ in 0..2 {
+        // Whoever cannot wait must come back: that the listing is refused says nothing about the secret.
+        let memory = on.cache.get_deleted(&name("a"), Wait::No).map_err(|error| error.kind);
+        assert_eq!(memory, Err(ErrorKind::NotInMemory));
+        on.cache.get_deleted(&name("a"), on.wait()).expect("told");
+    }
+    assert_eq!(on.vault.calls(Operation::ListDeleted), 1);
+}
+
+#[test]
 fn a_disabled_version_is_not_given_out_of_memory() {
     let on = scene();
     let version = on.ours("a", "x").version.expect("told");

@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use std::fmt::Debug;
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, PermissionsExt};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
@@ -395,6 +395,7 @@ fn the_local_vault_as_a_program_tells_nothing() {
     let (secret, token, place) = (canary(), canary(), tempfile::tempdir().unwrap());
     let file = place.path().join("token");
     fs::write(&file, &token).unwrap();
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o600)).unwrap();
     let arguments = ["serve", "--listen", "127.0.0.1:0", "--token", file.to_str().unwrap(), "--fault", "500:2"];
     let program = Program::start(&arguments);
     let url = program.wait_for("its address", |told| {

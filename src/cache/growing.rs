@@ -25,6 +25,8 @@ pub struct Progress<T> {
     pub serial: u64,
     /// What the vault gave, as it gave it.
     pub items: Vec<T>,
+    /// On how many pages.
+    pub pages: usize,
     /// Where it goes on; `None` before the first page.
     pub next: Option<Continuation>,
     /// When the last page was asked for: a listing is as old as its youngest page ("`ttl` plus the time one refresh
@@ -36,7 +38,14 @@ pub struct Progress<T> {
 
 impl<T> Default for Growing<T> {
     fn default() -> Self {
-        Self(Mutex::new(Progress { serial: 0, items: Vec::new(), next: None, asked: Moment::default(), epoch: 0 }))
+        Self(Mutex::new(Progress {
+            serial: 0,
+            items: Vec::new(),
+            pages: 0,
+            next: None,
+            asked: Moment::default(),
+            epoch: 0,
+        }))
     }
 }
 
@@ -50,6 +59,11 @@ impl<T: Named> Growing<T> {
     pub fn position(&self) -> (u64, usize, Option<Continuation>) {
         let progress = self.lock();
         (progress.serial, progress.items.len(), progress.next.clone())
+    }
+
+    /// How many pages there are.
+    pub fn pages(&self) -> usize {
+        self.lock().pages
     }
 
     /// The items behind `after`, with the moment and the epoch of the listing; `None` if there are none yet.
@@ -78,6 +92,7 @@ impl<T: Named> Growing<T> {
         }
         progress.asked = asked;
         progress.items.extend(page.items);
+        progress.pages += 1;
         progress.next = page.next;
         match progress.next {
             Some(_) => None,
@@ -98,6 +113,7 @@ impl<T: Named> Growing<T> {
 fn restart<T>(progress: &mut Progress<T>) {
     progress.serial += 1;
     progress.items.clear();
+    progress.pages = 0;
     progress.next = None;
 }
 

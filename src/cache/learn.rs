@@ -6,14 +6,16 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use crate::clock::Moment;
-use crate::secret::{DeletedSecret, KeyVaultSecret, SecretName, SecretProperties, SecretValue, Version};
-use crate::store::{ErrorKind, Operation, StoreError};
+use crate::secret::{DeletedSecret, KeyVaultSecret, SecretName, SecretProperties, SecretValue, Timestamp, Version};
+use crate::store::{ErrorKind, News, Operation, StoreError};
 
 use super::fresh::Fresh;
 use super::state::{Listing, Refusal, SETTLE_LIMIT, Settling, State};
 
 /// How long a listing that still shows what we deleted is taken for late (recorded: a get is 404 at once).
 const LATE_LISTING: Duration = Duration::from_secs(60);
+/// How long after its date a change may have a twin of the same date, in seconds (DESIGN 4: two).
+const GRAIN: i64 = 2;
 /// How many refusals are remembered. Whoever may get but not list can ask for any name there could be.
 const MAX_REFUSED: usize = 4096;
 
@@ -59,12 +61,27 @@ impl State {
             return;
         }
         match answer {
-            Ok(secret) if version.is_none() => self.believe_live(&secret.properties, asked),
+            Ok(secret) if version.is_none() => {
+                self.tell_of_live(&secret.properties);
+                self.believe_live(&secret.properties, asked);
+            }
             Ok(_) => {
                 self.settling.remove(name);
             }
             Err(error) if version.is_none() => self.believe_refused(name, error, asked),
             Err(_) => {}
+        }
+    }
+
+    fn tell_of_live(&self, properties: &SecretProperties) {
+        let name = &properties.name;
+        match self.current.get(name).map(|current| &current.said) {
+            Some(before) if before.version != properties.version => self.tell(name, News::Rotated),
+            Some(before) if is_altered(before, properties) => self.tell(name, News::Altered),
+            Some(_) => {}
+            // It was refused before.
+            None if self.refused.contains_key(name) => self.tell(name, News::Appeared),
+            None => {}
         }
     }
 
@@ -81,6 +98,7 @@ impl State {
     }
 
     fn believe_refused(&mut self, name: &SecretName, error: &StoreError, asked: Moment) {
+        let was_there = self.current.contains_key(name);
         match error.kind {
             ErrorKind::NotFound => {
                 self.forget_live(name);
@@ -97,6 +115,11 @@ impl State {
             }
             // It says nothing about the secret.
             _ => return,
+        }
+        // Nothing of it may stand in for an answer later.
+        self.values.forget(name);
+        if was_there {
+            self.tell(name, News::Revoked);
         }
         self.refuse(name, Refusal { error: error.clone(), properties: None }, asked);
     }
@@ -142,17 +165,20 @@ impl State {
         listed.iter().map(|item| &item.name).filter(is_back).cloned().collect()
     }
 
-    /// Gives back the listing as it is to be believed. A refused right is remembered as well.
+    /// Gives back the listing as it is to be believed. A refused right is remembered as well. `date` is the vault's own
+    /// time when it was asked for.
     pub fn learn_listing(
         &mut self,
         answer: Result<Vec<SecretProperties>, StoreError>,
         asked: Moment,
         epoch: u64,
+        date: Option<Timestamp>,
     ) -> Result<Vec<SecretProperties>, StoreError> {
         let answer = answer.map(|list| {
             let mut new: BTreeMap<_, _> = list.into_iter().map(|item| (item.name.clone(), item)).collect();
-            self.compare(&new, asked);
+            self.compare(&new, asked, epoch, date);
             self.adjust_listing(&mut new, asked, epoch);
+            self.tell_of_listing(&new);
             new
         });
         if answer.is_ok() {
@@ -162,13 +188,23 @@ impl State {
         remember(&mut self.listing, answer, asked, kept)
     }
 
-    /// What a newer listing contradicts is not relied on.
-    fn compare(&mut self, new: &BTreeMap<SecretName, SecretProperties>, asked: Moment) {
-        for (name, current) in &mut self.current {
-            let is_same =
-                new.get(name).is_some_and(|item| !item.is_disabled() && item.updated_on == current.said.updated_on);
-            if !is_same && current.is_older(asked) {
-                current.expire();
+    /// What a newer listing contradicts is not relied on; what it says too is as young as it.
+    fn compare(
+        &mut self,
+        new: &BTreeMap<SecretName, SecretProperties>,
+        asked: Moment,
+        epoch: u64,
+        date: Option<Timestamp>,
+    ) {
+        let unchanged: Vec<_> = self.current.keys().filter(|name| self.epoch(name) <= epoch).cloned().collect();
+        for name in unchanged {
+            let Some(current) = self.current.get_mut(&name).filter(|current| current.is_older(asked)) else { continue };
+            match new.get(&name) {
+                None => current.refute(),
+                Some(item) if item.is_disabled() => current.refute(),
+                Some(item) if item.updated_on != current.said.updated_on => current.expire(),
+                Some(_) if is_settled(current, asked, date) => current.confirm(asked),
+                Some(_) => {}
             }
         }
         self.refused.retain(|name, refused| {
@@ -176,6 +212,15 @@ impl State {
             let contradicted = is_readable && refused.said.error.kind != ErrorKind::Forbidden;
             !(contradicted && refused.is_older(asked))
         });
+    }
+
+    /// What was in a listing before and is not in this one, and the other way round. Of what was got, a get tells.
+    fn tell_of_listing(&self, new: &BTreeMap<SecretName, SecretProperties>) {
+        let Some(Ok(old)) = self.listing.as_ref().map(|listing| &listing.said) else { return };
+        let appeared = new.keys().filter(|name| !old.contains_key(*name));
+        appeared.for_each(|name| self.tell(name, News::Appeared));
+        let gone = old.keys().filter(|name| !new.contains_key(*name) && !self.current.contains_key(*name));
+        gone.for_each(|name| self.tell(name, News::Revoked));
     }
 
     /// Makes of what the vault listed what we know.
@@ -250,6 +295,14 @@ impl State {
             if let Some(known) = known.filter(|known| known.deleted_date == item.deleted_date) {
                 item.clone_from(known);
             }
+        }
+    }
+
+    /// What a get of a deleted secret tells beyond the listing that it stands in.
+    pub fn learn_details(&mut self, whole: &DeletedSecret) {
+        let listed = items(&mut self.deleted).and_then(|items| items.get_mut(&whole.properties.name));
+        if let Some(item) = listed.filter(|item| item.deleted_date == whole.deleted_date) {
+            item.clone_from(whole);
         }
     }
 
@@ -361,6 +414,20 @@ impl State {
         take(&mut self.deleted, name);
         put(&mut self.listing, name, properties.clone());
     }
+}
+
+/// Whether a version that stayed is shown otherwise.
+fn is_altered(before: &SecretProperties, after: &SecretProperties) -> bool {
+    let shown = |of: &SecretProperties| (of.updated_on, of.enabled, of.content_type.clone(), of.tags.clone());
+    shown(before) != shown(after)
+}
+
+/// Whether a change after `current` was asked for would have another date: the vault's have a grain of a second. `date`
+/// is its time at `asked`.
+fn is_settled(current: &Fresh<SecretProperties>, asked: Moment, date: Option<Timestamp>) -> bool {
+    let (Some(Timestamp(date)), Some(Timestamp(updated))) = (date, current.said.updated_on) else { return true };
+    let ago = i64::try_from(current.age(asked).as_secs()).unwrap_or(i64::MAX);
+    date.saturating_sub(ago) >= updated.saturating_add(GRAIN)
 }
 
 fn remember<T: Clone>(

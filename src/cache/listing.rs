@@ -4,9 +4,10 @@ use std::collections::BTreeMap;
 
 use crate::clock::{Moment, unix_seconds};
 use crate::secret::{DeletedSecret, SecretName, SecretProperties};
-use crate::store::{Continuation, ErrorKind, Operation, Page, StoreError, Wait};
+use crate::store::{Continuation, ErrorKind, Operation, Page, SecretStore as _, StoreError, Wait};
 
 use super::growing::{self, Growing, Named};
+use super::state::State;
 use super::{CachedStore, whole};
 
 impl Named for SecretProperties {
@@ -32,6 +33,9 @@ impl CachedStore {
         let after = after.as_ref();
         if after.is_none() {
             self.drop_late(&self.listing);
+            if matches!(wait, Wait::Anew(_)) {
+                self.expire(None);
+            }
         }
         loop {
             let known = self.state().list(self.clock.moment());
@@ -46,7 +50,8 @@ impl CachedStore {
                 return Err(StoreError::not_in_memory(Operation::List));
             }
             self.metrics.misses.of(Operation::List).add();
-            if let Some(items) = self.grow_listing(wait)? {
+            let last = |state: &mut State, now| state.last_listing(now).map(Some);
+            if let Some(items) = self.bridged(Operation::List, wait, last, |wait| self.grow_listing(wait))? {
                 return Ok(whole_behind(items, after));
             }
         }
@@ -62,6 +67,9 @@ impl CachedStore {
         let after = after.as_ref();
         if after.is_none() {
             self.drop_late(&self.deleted);
+            if matches!(wait, Wait::Anew(_)) {
+                self.expire(None);
+            }
         }
         loop {
             let known = self.state().list_deleted(self.clock.moment());
@@ -76,10 +84,23 @@ impl CachedStore {
                 return Err(StoreError::not_in_memory(Operation::ListDeleted));
             }
             self.metrics.misses.of(Operation::ListDeleted).add();
-            if let Some(items) = self.grow_deleted(wait)? {
+            let last = |state: &mut State, now| state.last_deleted(now).map(Some);
+            if let Some(items) = self.bridged(Operation::ListDeleted, wait, last, |wait| self.grow_deleted(wait))? {
                 return Ok(whole_behind(items, after));
             }
         }
+    }
+
+    /// Asks for the listing of secrets, as long as it has no more than so many pages; `false` if it has.
+    pub(super) fn refresh_listing(&self, most: usize, wait: impl Fn() -> Wait) -> Result<bool, StoreError> {
+        self.drop_late(&self.listing);
+        while self.listing.pages() < most {
+            if self.grow_listing(wait())?.is_some() {
+                return Ok(true);
+            }
+        }
+        self.state().pages = Some(most + 1);
+        Ok(false)
     }
 
     /// The listing of secrets, whole.
@@ -109,6 +130,7 @@ impl CachedStore {
             let page = self.below.list(next.as_ref(), wait);
             if page.as_ref().is_ok_and(|page| page.next.is_none()) {
                 self.metrics.listing.set(dated);
+                self.state().pages = Some(self.listing.pages() + 1);
             }
             grown(&self.listing, (serial, length), page, asked, epoch, |answer, asked, epoch| {
                 let back = self.state().back_again(answer.as_deref().unwrap_or_default());
@@ -116,7 +138,8 @@ impl CachedStore {
                     // A get is not late, as a listing may be. Where it fails, our deletion is still believed.
                     let _ = self.fetch(&name, None, wait);
                 }
-                self.state().learn_listing(answer, asked, epoch)
+                let date = self.below.time_at(asked);
+                self.state().learn_listing(answer, asked, epoch, date)
             })
         })
     }

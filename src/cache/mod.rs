@@ -2,31 +2,43 @@
 //!
 //! A version's value never changes, so values need no expiry, only room: an LRU bounded in bytes and entries. What
 //! ages is the map from a name to its current version, and the listings: each is believed for `ttl` after the
-//! request that told it was sent.
+//! request that told it was sent. A [`Refresher`] asks again before that ends for what is in use, and what it hears
+//! goes the way of every answer. Where the vault does not answer, the last that is known stands in ([`stale`]), and a
+//! vault that hangs is not asked again and again ([`breaker`]).
 //!
 //! No lock is held while the store below is asked. A request notes the name's epoch before it leaves, and its answer
 //! is kept only if meanwhile no change of ours went out and nothing was expired; nor does a reader wait for a request
 //! of an earlier epoch. There is one lock ([`CachedStore::state`]); it is never
 //! taken twice.
 
+mod breaker;
 mod flight;
 mod fresh;
 mod growing;
 mod learn;
 mod listing;
 mod lru;
+mod refresh;
+mod refresher;
+mod stale;
 mod state;
 
+use std::sync::mpsc::{self, Receiver};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Moment};
 use crate::metrics::Metrics;
 use crate::secret::{
-    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
+    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp,
+    Version,
 };
-use crate::store::{Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
+use crate::store::{Change, Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
 
+pub use refresh::{Costs, Plan, interval, plan};
+pub use refresher::{RefreshOptions, Refresher, Watch};
+
+use breaker::Breaker;
 use flight::Flight;
 use growing::Growing;
 use state::{Place, State};
@@ -34,6 +46,8 @@ use state::{Place, State};
 /// How long a wait for a deletion or a recovery sleeps between two looks (the pollers of Microsoft's clients: 2 s;
 /// shorter here, because the first look often succeeds).
 const SETTLE_POLL: Duration = Duration::from_millis(500);
+/// How long a reader waits for a vault if the last that is known could stand in: one try of the client.
+const PATIENCE: Duration = Duration::from_secs(5);
 
 /// What the cache may keep.
 #[derive(Clone, Copy, Debug)]
@@ -42,6 +56,8 @@ pub struct CacheOptions {
     pub ttl: Duration,
     /// How long "no such secret" is believed without a listing.
     pub negative_ttl: Duration,
+    /// How long after its `ttl` the last that is known stands in for a vault that does not answer; zero: never.
+    pub max_stale: Duration,
     /// Room for values, in bytes.
     pub bytes: usize,
     /// Room for values, in entries.
@@ -50,13 +66,19 @@ pub struct CacheOptions {
 
 impl Default for CacheOptions {
     fn default() -> Self {
-        Self { ttl: Duration::from_secs(30), negative_ttl: Duration::from_secs(1), bytes: 64 << 20, entries: 65_536 }
+        Self {
+            ttl: Duration::from_secs(30),
+            negative_ttl: Duration::from_secs(1),
+            max_stale: Duration::from_secs(3600),
+            bytes: 64 << 20,
+            entries: 65_536,
+        }
     }
 }
 
 /// See the module.
 pub struct CachedStore {
-    below: Arc<dyn SecretStore>,
+    below: Breaker,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
     state: Mutex<State>,
@@ -84,7 +106,7 @@ impl CachedStore {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            below,
+            below: Breaker::new(below, clock.clone(), metrics.clone()),
             clock,
             metrics: metrics.clone(),
             state: Mutex::new(State::new(options, metrics)),
@@ -95,6 +117,13 @@ impl CachedStore {
             deleted_listings: Flight::default(),
             version_listings: Flight::default(),
         }
+    }
+
+    /// What other parties change, as it becomes known, from now on. For one listener.
+    pub fn changes(&self) -> Receiver<Change> {
+        let (tell, told) = mpsc::channel();
+        self.state().listener = Some(tell);
+        told
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -195,26 +224,67 @@ impl CachedStore {
         if items.is_empty() { Err(state::not_found(Operation::ListVersions, name, "secret")) } else { Ok(items) }
     }
 
-    /// What memory knows, else what `fetch` brings.
+    /// A listing leaves out a deleted secret's version. Whoever may only list has what is listed.
+    fn complete(&self, listed: DeletedSecret, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        match self.below.get_deleted(&listed.properties.name, wait) {
+            Ok(whole) => {
+                self.state().learn_details(&whole);
+                Ok(whole)
+            }
+            Err(error) if matches!(error.kind, ErrorKind::Forbidden | ErrorKind::Disabled) => Ok(listed),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// What memory knows, else what `fetch` brings; where the vault does not answer, the `last` that is known.
     fn remembered<T>(
         &self,
         operation: Operation,
         wait: Wait,
         known: Option<Result<T, StoreError>>,
-        fetch: impl FnOnce() -> Result<T, StoreError>,
+        last: impl Fn(&mut State, Moment) -> Option<T>,
+        fetch: impl FnOnce(Wait) -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         match (known, wait) {
-            (Some(answer), _) => {
+            (Some(answer), Wait::No | Wait::Until(_)) => {
                 self.metrics.hits.of(operation).add();
                 answer
             }
             // Whoever cannot wait comes back with time to.
             (None, Wait::No) => Err(StoreError::not_in_memory(operation)),
-            (None, Wait::Until(_)) => {
+            (None, Wait::Until(_)) | (_, Wait::Anew(_)) => {
                 self.metrics.misses.of(operation).add();
-                fetch()
+                self.bridged(operation, wait, last, fetch)
             }
         }
+    }
+
+    fn bridged<T>(
+        &self,
+        operation: Operation,
+        wait: Wait,
+        last: impl Fn(&mut State, Moment) -> Option<T>,
+        fetch: impl FnOnce(Wait) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if matches!(wait, Wait::Anew(_)) {
+            return fetch(wait);
+        }
+        let has_last = last(&mut self.state(), self.clock.moment()).is_some();
+        let wait = if has_last { wait.no_longer_than(&*self.clock, PATIENCE) } else { wait };
+        match fetch(wait) {
+            Err(error) if stale::is_silence(&error) => {
+                let last = last(&mut self.state(), self.clock.moment()).ok_or(error)?;
+                self.metrics.stale.of(operation).add();
+                Ok(last)
+            }
+            answer => answer,
+        }
+    }
+
+    /// Somebody asks for `name`.
+    fn note_use(&self, name: &SecretName) {
+        let now = self.clock.moment();
+        self.state().used.insert(name.clone(), now);
     }
 }
 
@@ -242,13 +312,21 @@ fn whole<T>(items: Vec<T>) -> Page<T> {
 
 impl SecretStore for CachedStore {
     fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
+        self.note_use(name);
+        if matches!(wait, Wait::Anew(_)) {
+            // Nor will an answer under way do.
+            self.state().expire(Some(name));
+        }
         let known = self.state().get(name, version, self.clock.moment());
-        self.remembered(Operation::Get, wait, known, || self.fetch(name, version, wait))
+        let last = |state: &mut State, now| state.last_secret(name, version, now);
+        self.remembered(Operation::Get, wait, known, last, |wait| self.fetch(name, version, wait))
     }
 
     fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
+        self.note_use(name);
         let known = self.state().find(name, self.clock.moment());
-        self.remembered(Operation::Find, wait, known, || self.look_up(name, wait))
+        let last = |state: &mut State, now| state.last_found(name, now);
+        self.remembered(Operation::Find, wait, known, last, |wait| self.look_up(name, wait))
     }
 
     fn set(
@@ -291,15 +369,19 @@ impl SecretStore for CachedStore {
 
     fn get_deleted(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
         let known = self.state().get_deleted(name, self.clock.moment());
-        let answer = self.remembered(Operation::GetDeleted, wait, known, || {
-            self.fetch_deleted(wait)?
-                .into_iter()
-                .find(|secret| secret.properties.name == *name)
-                .ok_or_else(|| state::not_found(Operation::GetDeleted, name, "deleted secret"))
+        let is_it = |secret: &DeletedSecret| secret.properties.name == *name;
+        let last = |state: &mut State, now| state.last_deleted(now)?.into_iter().find(is_it);
+        let answer = self.remembered(Operation::GetDeleted, wait, known, last, |wait| {
+            let deleted = self.fetch_deleted(wait)?.into_iter().find(is_it);
+            deleted.ok_or_else(|| state::not_found(Operation::GetDeleted, name, "deleted secret"))
         });
         match answer {
             // Without the right to list, the secret itself may still be asked for.
-            Err(error) if error.kind == ErrorKind::Forbidden && wait != Wait::No => self.below.get_deleted(name, wait),
+            Err(error) if error.kind == ErrorKind::Forbidden => match wait {
+                Wait::No => Err(StoreError::not_in_memory(Operation::GetDeleted)),
+                Wait::Until(_) | Wait::Anew(_) => self.below.get_deleted(name, wait),
+            },
+            Ok(listed) if listed.properties.version.is_none() && wait != Wait::No => self.complete(listed, wait),
             answer => answer,
         }
     }
@@ -323,7 +405,9 @@ impl SecretStore for CachedStore {
     fn backup(&self, name: &SecretName, wait: Wait) -> Result<BackupBlob, StoreError> {
         match wait {
             Wait::No => Err(StoreError::not_in_memory(Operation::Backup)),
-            Wait::Until(_) => self.until_settled(name, Place::Live, wait, || self.below.backup(name, wait)),
+            Wait::Until(_) | Wait::Anew(_) => {
+                self.until_settled(name, Place::Live, wait, || self.below.backup(name, wait))
+            }
         }
     }
 
@@ -347,8 +431,14 @@ impl SecretStore for CachedStore {
         if from.is_some() {
             return self.below.list_versions(name, from, wait);
         }
+        self.note_use(name);
+        if matches!(wait, Wait::Anew(_)) {
+            self.state().expire(Some(name));
+        }
         let known = self.state().versions(name, self.clock.moment()).map(Ok);
-        self.remembered(Operation::ListVersions, wait, known, || self.fetch_versions(name, wait)).map(whole)
+        let last = |state: &mut State, now| state.last_versions(name, now);
+        let fetch = |wait| self.fetch_versions(name, wait);
+        self.remembered(Operation::ListVersions, wait, known, last, fetch).map(whole)
     }
 
     fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
@@ -365,5 +455,9 @@ impl SecretStore for CachedStore {
             self.deleted.restart();
         }
         self.below.expire(name);
+    }
+
+    fn time_at(&self, moment: Moment) -> Option<Timestamp> {
+        self.below.time_at(moment)
     }
 }

@@ -5,12 +5,13 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::sync::mpsc::Sender;
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::metrics::Metrics;
 use crate::secret::{DeletedSecret, KeyVaultSecret, SecretName, SecretProperties, Version};
-use crate::store::{ErrorKind, Found, Operation, StoreError};
+use crate::store::{Change, ErrorKind, Found, News, Operation, StoreError};
 
 use super::CacheOptions;
 use super::fresh::Fresh;
@@ -63,6 +64,14 @@ pub struct State {
     expired_all: u64,
     epoch: u64,
     pub(super) vault_url: String,
+    /// When somebody last asked for a name.
+    pub(super) used: HashMap<SecretName, Moment>,
+    /// How many pages the listing has, or more.
+    pub(super) pages: Option<usize>,
+    /// Whether somebody keeps what is in use fresh.
+    pub(super) watched: bool,
+    /// Who hears what another party changed.
+    pub(super) listener: Option<Sender<Change>>,
 }
 
 pub fn not_found(operation: Operation, name: &SecretName, what: &str) -> StoreError {
@@ -100,12 +109,24 @@ impl State {
             expired_all: 0,
             epoch: 0,
             vault_url: String::new(),
+            used: HashMap::new(),
+            pages: None,
+            watched: false,
+            listener: None,
         }
     }
 
     /// How long what the vault said is believed.
     pub fn ttl(&self) -> Duration {
         self.options.ttl
+    }
+
+    /// Tells of a change. Never waits.
+    pub(super) fn tell(&self, name: &SecretName, news: News) {
+        if let Some(listener) = &self.listener {
+            // Who listens no longer does not matter.
+            let _ = listener.send(Change { name: name.clone(), news });
+        }
     }
 
     pub fn get(
@@ -205,9 +226,17 @@ impl State {
 
     /// What a get of the current version says to a find.
     pub fn found(&self, properties: SecretProperties, now: Moment) -> Found {
-        let valid_for =
-            self.current.get(&properties.name).map_or(Duration::ZERO, |c| c.valid_for(self.options.ttl, now));
+        let valid_for = self.current.get(&properties.name).map_or(Duration::ZERO, |current| self.lasts(current, now));
         Found { current: properties.version.clone(), properties, valid_for }
+    }
+
+    /// How long others may rely on it. What is kept fresh is valid until they hear otherwise, or, where the vault does
+    /// not answer, as long as the last that is known may stand in.
+    fn lasts(&self, current: &Fresh<SecretProperties>, now: Moment) -> Duration {
+        match current.valid_for(self.options.ttl, now) {
+            left if self.watched && !left.is_zero() => left.saturating_add(self.options.max_stale),
+            left => left,
+        }
     }
 
     pub fn list(&self, now: Moment) -> Option<Result<Vec<SecretProperties>, StoreError>> {
@@ -321,7 +350,9 @@ impl State {
             current.expire();
         }
         self.refused.remove(name);
-        self.versions.remove(name);
+        if let Some(versions) = self.versions.get_mut(name) {
+            versions.expire();
+        }
         self.doubted.insert(name.clone(), epoch);
         self.doubted_deleted.insert(name.clone(), epoch);
     }
@@ -330,10 +361,10 @@ impl State {
         self.epoch += 1;
         self.expired_all = self.epoch;
         self.current.values_mut().for_each(Fresh::expire);
-        self.versions.clear();
+        self.versions.values_mut().for_each(Fresh::expire);
         self.refused.clear();
-        self.listing = None;
-        self.deleted = None;
+        self.listing.iter_mut().for_each(Fresh::expire);
+        self.deleted.iter_mut().for_each(Fresh::expire);
     }
 }
 

@@ -13,8 +13,12 @@ const SOURCES: &[(&str, &str)] = &[
     ("local:FILE", "an embedded vault that is kept in a file"),
 ];
 
-const EXIT_STATUS: &[(&str, &str)] =
-    &[("0", "Done."), ("1", "Wrong usage."), ("2", "The machine said no."), ("32", "The mount or the unmount failed.")];
+const EXIT_STATUS: &[(&str, &str)] = &[
+    ("0", "Done."),
+    ("1", "Wrong usage."),
+    ("2", "The machine said no."),
+    ("32", "The mount or the unmount failed, or the doctor found what does not work."),
+];
 
 /// akvfs(1).
 pub(super) fn akvfs(mut root: Command) -> String {

@@ -1,11 +1,17 @@
 //! The commands, one file each. Here: which one is meant, what it prints when it fails, and its exit code.
 
+mod doctor;
 mod helper;
+mod list;
 mod log;
 mod manual;
 mod mount;
+mod mounted;
 mod pages;
+mod progress;
+mod refresh;
 mod serve;
+mod status;
 mod unmount;
 
 use std::ffi::{OsStr, OsString};
@@ -39,6 +45,14 @@ enum Command {
     /// Unmount
     #[command(visible_alias = "umount")]
     Unmount(unmount::UnmountArgs),
+    /// Say how a mount is
+    Status(status::StatusArgs),
+    /// Ask the vault anew, for secrets that others have changed
+    Refresh(refresh::RefreshArgs),
+    /// List the mounts of this machine
+    List(list::ListArgs),
+    /// Say what works and what does not, with the remedy, before anything is mounted
+    Doctor(doctor::DoctorArgs),
     /// Run a local vault that speaks Key Vault's secrets API, for development and tests
     Serve(serve::ServeArgs),
     /// Print a shell's completions
@@ -79,6 +93,10 @@ impl Command {
     fn run(self) -> Result<(), Failure> {
         match self {
             Self::Mount(args) => mount::run(args),
+            Self::Status(args) => status::run(&args),
+            Self::Refresh(args) => refresh::run(&args),
+            Self::List(args) => list::run(&args),
+            Self::Doctor(args) => doctor::run(&args),
             Self::Unmount(args) => unmount::run(&args),
             Self::Completions(args) => pages::completions(&args),
             Self::Man(args) => pages::man(&args),
@@ -120,7 +138,7 @@ fn not_parsed(words: &[OsString], error: &clap::Error) -> Result<(), Failure> {
 /// What clap found wrong, in one line. An unknown flag of a mount gets the answer that it would get as a word of
 /// `-o`, without its value, which may be a secret.
 fn usage_line(words: &[OsString], error: &clap::Error) -> String {
-    let of_mount = words.get(1).is_some_and(|command| command == "mount");
+    let of_mount = words.get(1).is_some_and(|command| command == "mount" || command == "doctor");
     match (error.kind(), error.get(ContextKind::InvalidArg)) {
         (ErrorKind::UnknownArgument, Some(ContextValue::String(flag))) if of_mount && flag.starts_with("--") => {
             options::refusal(flag.trim_start_matches('-')).to_string()

@@ -87,33 +87,37 @@ fn job(source: Source, place: &Place, settings: &Settings) -> Job<Session> {
 
 impl Args for MountArgs {
     fn augment_args(command: Command) -> Command {
-        let command = command
-            .arg(Arg::new("source").value_name("SOURCE").required_unless_present(PRINT_CONFIG).help(
-                "https://NAME.vault.azure.net, NAME, https://HOST:PORT, or an embedded vault: local: (in memory), \
+        let command =
+            command
+                .arg(Arg::new("source").value_name("SOURCE").required_unless_present(PRINT_CONFIG).help(
+                    "https://NAME.vault.azure.net, NAME, https://HOST:PORT, or an embedded vault: local: (in memory), \
                  local:FILE",
-            ))
-            .arg(
-                Arg::new("dir")
-                    .value_name("DIR")
-                    .required_unless_present(PRINT_CONFIG)
-                    .value_parser(value_parser!(PathBuf))
-                    .help("Where"),
-            )
-            .arg(
-                Arg::new(PRINT_CONFIG)
-                    .long(PRINT_CONFIG)
-                    .action(ArgAction::SetTrue)
-                    .help("Mount nothing; print the options in force as a config file that says where each comes from"),
-            )
-            .arg(Arg::new("o").short('o').value_name("OPT,…").action(ArgAction::Append).help(
-                "Options, apart by commas; each of the flags below is one (ttl=5s). Of two that differ the last wins",
-            ));
-        OPTIONS.iter().fold(command, |command, entry| command.arg(flag_of(entry)))
+                ))
+                .arg(
+                    Arg::new("dir")
+                        .value_name("DIR")
+                        .required_unless_present(PRINT_CONFIG)
+                        .value_parser(value_parser!(PathBuf))
+                        .help("Where"),
+                )
+                .arg(Arg::new(PRINT_CONFIG).long(PRINT_CONFIG).action(ArgAction::SetTrue).help(
+                    "Mount nothing; print the options in force as a config file that says where each comes from",
+                ));
+        with_options(command)
     }
 
     fn augment_args_for_update(command: Command) -> Command {
         Self::augment_args(command)
     }
+}
+
+/// The options of a mount, as `-o` and as flags.
+pub(super) fn with_options(command: Command) -> Command {
+    let command =
+        command.arg(Arg::new("o").short('o').value_name("OPT,…").action(ArgAction::Append).help(
+            "Options, apart by commas; each of the flags below is one (ttl=5s). Of two that differ the last wins",
+        ));
+    OPTIONS.iter().fold(command, |command, entry| command.arg(flag_of(entry)))
 }
 
 fn flag_of(entry: &Entry) -> Arg {
@@ -138,8 +142,7 @@ impl FromArgMatches for MountArgs {
         Ok(Self {
             source: matches.get_one::<String>("source").cloned(),
             dir: matches.get_one::<PathBuf>("dir").cloned(),
-            words: words_of(matches)
-                .map_err(|error| clap::Error::raw(clap::error::ErrorKind::ValueValidation, error))?,
+            words: words_of(matches)?,
             print_config: matches.get_flag(PRINT_CONFIG),
         })
     }
@@ -151,7 +154,11 @@ impl FromArgMatches for MountArgs {
 }
 
 /// The words of lists and flags in the order in which they were written, so that the last wins.
-fn words_of(matches: &ArgMatches) -> Result<Vec<Word>, OptionError> {
+pub(super) fn words_of(matches: &ArgMatches) -> Result<Vec<Word>, clap::Error> {
+    in_order(matches).map_err(|error| clap::Error::raw(clap::error::ErrorKind::ValueValidation, error))
+}
+
+fn in_order(matches: &ArgMatches) -> Result<Vec<Word>, OptionError> {
     let mut given: Vec<(usize, Vec<Word>)> = Vec::new();
     for (at, list) in values(matches, "o") {
         given.push((at, parse_list(list)?));

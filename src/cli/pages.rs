@@ -44,7 +44,7 @@ pub(super) fn man(args: &ManArgs) -> Result<(), Failure> {
     print(page.as_bytes())
 }
 
-fn print(text: &[u8]) -> Result<(), Failure> {
+pub(super) fn print(text: &[u8]) -> Result<(), Failure> {
     match io::stdout().write_all(text) {
         // A reader that went away wants no more of it.
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => {

@@ -13,6 +13,7 @@ use zeroize::Zeroizing;
 
 use crate::clock::SystemClock;
 use crate::local::{Fault, Operation, RecoveryLevel, ServeError, ServeOptions, Server};
+use crate::private::{self, Rule};
 
 /// The name that SDKs are pointed at: they want a label in front of the challenge's resource.
 const SDK_HOST: &str = "akv.localhost";
@@ -29,7 +30,8 @@ pub struct ServeArgs {
     /// Serve HTTPS with an own certificate authority kept in this directory; DIR/ca.pem is the file to trust
     #[arg(long, value_name = "DIR")]
     pub tls: Option<PathBuf>,
-    /// Take only the bearer token in this file; without it, on loopback, any token is taken
+    /// Take only the bearer token in this file, which nobody else may read or write (mode 0600); without it, on
+    /// loopback, any token is taken
     #[arg(long, value_name = "FILE")]
     pub token: Option<PathBuf>,
     /// How long a deletion, a recovery and the release of a purged name take, such as 10s
@@ -69,8 +71,8 @@ pub enum ServeCommandError {
     #[error(transparent)]
     Start(#[from] ServeError),
     /// The token's file.
-    #[error("reading the token from {0}: {1}")]
-    Token(String, #[source] io::Error),
+    #[error("the token file {0}: {1}")]
+    Token(String, String),
     /// Waiting for signals, or telling the address.
     #[error("{0}: {1}")]
     System(&'static str, #[source] io::Error),
@@ -113,8 +115,10 @@ fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
 }
 
 fn read_token(path: &Path) -> Result<Zeroizing<String>, ServeCommandError> {
-    let text = std::fs::read_to_string(path).map(Zeroizing::new);
-    let text = text.map_err(|error| ServeCommandError::Token(path.display().to_string(), error))?;
+    let rule = Rule::of(path, private::credentials_directory().as_deref());
+    let refused = |why: String| ServeCommandError::Token(path.display().to_string(), why);
+    let bytes = private::read(path, rule).map_err(refused)?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| refused("it is not UTF-8".to_owned()))?;
     Ok(Zeroizing::new(text.trim().to_owned()))
 }
 

@@ -32,6 +32,8 @@ pub struct Attr {
     pub gid: u32,
     /// Seconds since 1970 UTC; may be negative.
     pub mtime: i64,
+    /// And so many nanoseconds: of a directory, what tells one set of names in it from another.
+    pub nanos: u32,
     /// Links; 0 for a file without a name.
     pub nlink: u32,
 }
@@ -54,6 +56,14 @@ pub struct Entry {
     pub stat: Stat,
     /// How long the name stands for this number.
     pub ttl: Duration,
+}
+
+impl Entry {
+    /// The answer that there is no such name, to be kept for `ttl`: an entry without an inode.
+    pub fn missing(ttl: Duration) -> Self {
+        let attr = Attr { ino: 0, kind: Kind::File, size: 0, mode: 0, uid: 0, gid: 0, mtime: 0, nanos: 0, nlink: 0 };
+        Self { node: 0, stat: Stat { attr, ttl: Duration::ZERO }, ttl }
+    }
 }
 
 /// A name in a directory.

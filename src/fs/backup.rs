@@ -10,7 +10,7 @@ use super::content::Content;
 use super::draft::{Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::flat::is_file_name;
-use super::handles::{Handle, Rest};
+use super::handles::Rest;
 use super::lookup::parse_existing;
 use super::open::OpenFlags;
 use super::tree::{Ino, Node};
@@ -61,9 +61,12 @@ impl SecretFs {
         if flags.write || flags.truncate {
             return Err(in_use());
         }
+        Ok(self.opened(self.make_backup(call, secret)?))
+    }
+
+    pub(super) fn make_backup(&self, call: &Call, secret: &SecretName) -> FsResult<Content> {
         let blob = self.store.backup(secret, call.wait)?;
-        let bytes = zeroize::Zeroizing::new(blob.expose().to_vec());
-        Ok(self.opened(Handle::Content(Content::made(bytes)), true))
+        Ok(Content::made(zeroize::Zeroizing::new(blob.expose().to_vec())))
     }
 
     /// What a new file in `backup/` is. Its name does not matter: the backup has its own.

@@ -41,7 +41,12 @@ impl Content {
             let part = certificate::extract(content_type, secret.value.expose(), file);
             return part.map(Self::made).map_err(|error| FsError::refused(libc::EIO, error.to_string()));
         }
-        match Encoding::of_face(secret, face) {
+        Self::decoded(secret, Encoding::of_face(secret, face))
+    }
+
+    /// What the value was made of.
+    pub fn decoded(secret: &KeyVaultSecret, encoding: Encoding) -> FsResult<Self> {
+        match encoding {
             Encoding::Text => Ok(Self::Value(secret.value.clone())),
             encoding => encoding.decode(secret.value.expose()).map(Self::made).ok_or_else(|| {
                 FsError::refused(libc::EIO, "the value is not what its tag file-encoding says: read secrets/NAME/value")

@@ -16,13 +16,18 @@ use super::attr::{Attr, Entry, Opened, Stat};
 use super::content::Content;
 use super::draft::Target;
 use super::errno::{FsError, FsResult};
-use super::handles::Handle;
+
 use super::open::OpenFlags;
+use super::save::SETTLE_LIMIT;
 use super::tree::{Ino, Node};
-use super::{Call, Notice, SecretFs};
+use super::{Call, SecretFs};
 
 /// The directory's name.
 pub(super) const CONTROL: &str = ".akvfs";
+
+/// The ioctl(2) on `.akvfs/refresh` that refreshes the secret whose name follows, with zeros up to 128 bytes, or all:
+/// `_IOW('a', 1, char[128])`.
+pub const REFRESH_REQUEST: u32 = 1 << 30 | 128 << 16 | (b'a' as u32) << 8 | 1;
 
 /// The files in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -87,7 +92,7 @@ impl SecretFs {
     pub(super) fn open_control(&self, call: &Call, ino: Ino, file: ControlFile, flags: OpenFlags) -> FsResult<Opened> {
         if !flags.changes() {
             let document = self.state().documents.get(&file).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
-            return Ok(self.opened(Handle::Content(document), true));
+            return Ok(self.opened(document));
         }
         if file != ControlFile::Refresh {
             return Err(FsError::refused(libc::EPERM, "of the files in .akvfs only refresh can be written"));
@@ -98,6 +103,18 @@ impl SecretFs {
             Ok(())
         })?;
         self.start_writing(id, self.process(call), flags)
+    }
+
+    /// A request on a file's descriptor that is neither a read nor a write. There is one: on `refresh`, it does what writing
+    /// to it does, also where nothing can be written.
+    pub fn ioctl(&self, call: &Call, ino: Ino, request: u32, data: &[u8]) -> FsResult<()> {
+        if self.node(ino)? != Node::ControlFile(ControlFile::Refresh) || request != REFRESH_REQUEST {
+            return Err(FsError::plain(libc::ENOTTY));
+        }
+        let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
+        self.refresh_named(&data[..end], call.wait)?;
+        self.kernel.settle(call.wait.remaining(&*self.clock).min(SETTLE_LIMIT));
+        Ok(())
     }
 
     /// What was written to `refresh`: names, a line each, or none, which means all.
@@ -116,9 +133,11 @@ impl SecretFs {
         // By the aliases that they had; below, by those that they have.
         names.iter().for_each(|name| self.drop_children(name));
         self.store.expire(name);
+        self.drop_listings();
+        self.drop_missing();
         let asked = match name {
-            Some(name) => self.store.find(name, wait).map(drop).map_err(FsError::from),
-            None => self.listed(wait).map(drop),
+            Some(name) => self.store.find(name, wait.anew()).map(drop).map_err(FsError::from),
+            None => self.listed(wait.anew()).map(drop),
         };
         names.iter().for_each(|name| self.drop_children(name));
         match asked {
@@ -131,17 +150,17 @@ impl SecretFs {
         Ok(())
     }
 
+    /// Waits until the kernel has heard all that it was told.
+    pub fn announced(&self, wait: Wait) {
+        self.kernel.settle(wait.remaining(&*self.clock));
+    }
+
     /// Only the directory of a secret that is gone is dropped: a process that stands in one that was dropped has no
     /// working directory until somebody looks it up again (measured).
     fn drop_if_gone(&self, secret: &SecretName, wait: Wait) {
         if self.store.find(secret, wait).is_err_and(|error| error.kind == ErrorKind::NotFound) {
             self.drop_directory(secret);
         }
-    }
-
-    fn drop_directory(&self, secret: &SecretName) {
-        let secrets = self.state().tree.intern(&Node::Secrets);
-        self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
     }
 }
 

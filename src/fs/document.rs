@@ -5,7 +5,7 @@
 use serde_json::{Map, Value};
 
 use crate::secret::{DeletedSecret, SecretAttributes, SecretName, SecretProperties, Tags, Timestamp, Version};
-use crate::store::Wait;
+use crate::store::{Operation, StoreError, Wait};
 
 use super::errno::{FsError, FsResult};
 use super::lookup::Home;
@@ -35,6 +35,10 @@ impl SecretFs {
 
     fn deleted_document(&self, secret: &SecretName, wait: Wait) -> FsResult<(String, Option<i64>)> {
         let deleted = self.deleted_secret(secret, wait)?;
+        // From the listing alone, and there is more to be had.
+        if deleted.properties.version.is_none() && wait == Wait::No {
+            return Err(StoreError::not_in_memory(Operation::GetDeleted).into());
+        }
         Ok((render(&gone(&deleted)), deleted.deleted_date.map(|date| date.0)))
     }
 }

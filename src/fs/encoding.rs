@@ -204,7 +204,8 @@ mod tests {
             let (encoding, text) = encode(Encoding::told(before.as_ref(), None), &file);
             let after = retag(before, encoding, &text).expect("tags");
             let there = |item: &&Value| item["value"] == text.as_str() && item["tag"] == after[TAG].as_str();
-            let download = downloads.iter().find(there).unwrap_or_else(|| panic!("{after:?} {:?} was not asked", *text));
+            let download =
+                downloads.iter().find(there).unwrap_or_else(|| panic!("{after:?} {:?} was not asked", *text));
             assert_eq!(self::file(download).as_deref(), Some(&file[..]), "{tag:?}");
             compared += 1;
         }

@@ -114,7 +114,7 @@ pub fn errno_name(errno: i32) -> &'static str {
 }
 
 /// Every errno that this filesystem answers with.
-const NAMES: [(i32, &str); 23] = [
+const NAMES: [(i32, &str); 24] = [
     (libc::EACCES, "EACCES"),
     (libc::EBADF, "EBADF"),
     (libc::EBUSY, "EBUSY"),
@@ -132,6 +132,7 @@ const NAMES: [(i32, &str); 23] = [
     (libc::ENOENT, "ENOENT"),
     (libc::ENOSPC, "ENOSPC"),
     (libc::ENOTDIR, "ENOTDIR"),
+    (libc::ENOTTY, "ENOTTY"),
     (libc::EOPNOTSUPP, "EOPNOTSUPP"),
     (libc::EPERM, "EPERM"),
     (libc::EPROTO, "EPROTO"),

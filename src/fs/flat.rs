@@ -22,7 +22,7 @@ impl SecretFs {
     /// The secret that a name in `files/` means.
     pub(super) fn resolve(&self, call: &Call, name: &str) -> FsResult<Found> {
         if let Ok(secret) = SecretName::parse(name) {
-            match self.store.find(&secret, call.wait) {
+            match self.find(&secret, call.wait) {
                 Ok(found) if found.properties.name.as_str() == name => return Ok(found),
                 Ok(_) => {}
                 Err(error) if error.kind == ErrorKind::NotFound => {}
@@ -30,7 +30,7 @@ impl SecretFs {
             }
         }
         let secret = self.aliased(name, call.wait)?.ok_or_else(|| FsError::plain(libc::ENOENT))?;
-        Ok(self.store.find(&secret, call.wait)?)
+        Ok(self.find(&secret, call.wait)?)
     }
 
     /// The temporary file of this name, unless a secret was made meanwhile that the name means: that outweighs it.
@@ -136,10 +136,11 @@ impl SecretFs {
         for name in own.chain(tagged).chain([secret.to_string()]) {
             self.kernel.tell(Notice::Entry(files, name));
         }
+        self.drop_listings();
     }
 }
 
-fn tagged_alias(item: &SecretProperties) -> Option<&str> {
+pub(super) fn tagged_alias(item: &SecretProperties) -> Option<&str> {
     let alias = item.tags.as_ref()?.get(ALIAS_TAG)?;
     is_file_name(alias).then_some(alias.as_str())
 }

@@ -6,15 +6,15 @@ use std::time::Duration;
 use crate::secret::{DeletedSecret, SecretName, SecretProperties};
 use crate::store::{ErrorKind, Found, SecretStore, StoreError, Wait};
 
-use super::attr::{DirEntry, Kind};
+use super::attr::{Attr, DirEntry, Entry, Kind, Stat};
 use super::certificate::{CertificateFile, is_certificate};
 use super::control::{CONTROL, ControlFile};
 use super::draft::Place;
 use super::errno::{FsError, FsResult};
-use super::handles::{Handle, Reading, Rest};
+use super::handles::{Handle, Listed, Reading, Rest};
 use super::lookup::{CERTIFICATE, CURRENT, Home, META, VALUE, VERSIONS};
 use super::tree::{Face, Ino, Node};
-use super::{Call, SecretFs};
+use super::{Call, Notice, SecretFs};
 
 /// What stands in the root.
 pub(super) const ROOT_NAMES: [(&str, Node); 5] = [
@@ -40,25 +40,83 @@ impl SecretFs {
     /// The entries of an open directory, at least one behind the first `known` if there is any. They stay the same
     /// until the directory is read from the start again. A listing that is not complete is waited for page by page.
     pub fn readdir(&self, call: &Call, handle: u64, known: usize) -> FsResult<Arc<Vec<DirEntry>>> {
-        let mut reading = self.reading(handle)?;
+        self.read_opened(call, handle, known).map(|reading| reading.entries)
+    }
+
+    fn read_opened(&self, call: &Call, handle: u64, known: usize) -> FsResult<Reading> {
+        let mut reading = match self.state().handles.get(&handle) {
+            Some(Handle::Directory(reading)) => reading.clone(),
+            _ => return Err(FsError::plain(libc::EBADF)),
+        };
         if known == 0 {
             reading = Reading::new(reading.ino);
         }
-        while reading.entries.len() <= known && reading.rest != Rest::Nothing {
-            let (more, rest) = self.entries(call, reading.ino, &reading.rest)?;
-            Arc::make_mut(&mut reading.entries).extend(more);
-            reading.rest = rest;
-        }
-        let entries = reading.entries.clone();
-        self.state().handles.insert(handle, Handle::Directory(reading));
-        Ok(entries)
+        self.read_on(call, &mut reading, known)?;
+        self.state().handles.insert(handle, Handle::Directory(reading.clone()));
+        Ok(reading)
     }
 
-    fn reading(&self, handle: u64) -> FsResult<Reading> {
-        match self.state().handles.get(&handle) {
-            Some(Handle::Directory(reading)) => Ok(reading.clone()),
-            _ => Err(FsError::plain(libc::EBADF)),
+    fn read_on(&self, call: &Call, reading: &mut Reading, known: usize) -> FsResult<()> {
+        if reading.entries.len() > known || reading.rest == Rest::Nothing {
+            return Ok(());
         }
+        while reading.entries.len() <= known && reading.rest != Rest::Nothing {
+            let (more, rest) = self.entries(call, reading.ino, &reading.rest)?;
+            let entries = Arc::make_mut(&mut reading.entries);
+            if entries.is_empty() {
+                entries.extend(self.dots(reading.ino)?);
+            }
+            entries.extend(more);
+            reading.rest = rest;
+        }
+        if reading.rest == Rest::Nothing {
+            // The kernel keeps these names now; until when, its next look at the attributes says.
+            self.kernel.tell(Notice::Attributes(reading.ino));
+        }
+        Ok(())
+    }
+
+    /// What comes behind `offset` in a directory, whether it was opened or not.
+    pub fn list(&self, call: &Call, ino: Ino, handle: u64, offset: u64) -> FsResult<Listed> {
+        if !self.goes_without_opendir() {
+            let known = usize::try_from(offset).unwrap_or(usize::MAX);
+            return self.read_opened(call, handle, known).map(|reading| Listed::new(&reading, known, 0));
+        }
+        let (number, mut reading, known) = {
+            let mut state = self.state();
+            let next = state.number();
+            state.readings.take(ino, offset, next)
+        };
+        let read = self.read_on(call, &mut reading, known);
+        let listed = Listed::new(&reading, known, number);
+        self.state().readings.put(number, reading);
+        read.map(|()| listed)
+    }
+
+    /// The entry of a name in a listing, as a look-up would give it but from memory alone. What is not there is looked up
+    /// when it is used. The kernel has looked it up then: it will forget it.
+    pub fn list_entry(&self, call: &Call, dir: Ino, listed: &DirEntry) -> Entry {
+        let call = Call { wait: Wait::No, ..*call };
+        let of_names = matches!(self.node(dir), Ok(Node::Secrets | Node::Files | Node::Deleted | Node::Root));
+        if of_names && let Ok(entry) = self.look_up(&call, dir, &listed.name) {
+            return entry;
+        }
+        let known = self.state().tree.bound(listed.ino).map_or(0, |bound| bound.size);
+        let unknown = Attr { ino: listed.ino, kind: listed.kind, size: known, ..self.ghost_attr() };
+        let stat = self.getattr(&call, listed.ino).unwrap_or(Stat { attr: unknown, ttl: Duration::ZERO });
+        self.state().tree.looked_up(listed.ino);
+        Entry { node: listed.ino, stat, ttl: Duration::ZERO }
+    }
+
+    /// The directory itself and the one above it: the kernel adds neither.
+    fn dots(&self, ino: Ino) -> FsResult<[DirEntry; 2]> {
+        let node = self.node(ino)?;
+        let above = self.state().above(&node);
+        Ok([(ino, "."), (above, "..")].map(|(ino, name)| DirEntry {
+            ino,
+            kind: Kind::Directory,
+            name: name.to_owned(),
+        }))
     }
 
     fn entries(&self, call: &Call, ino: Ino, from: &Rest) -> FsResult<(Vec<DirEntry>, Rest)> {
@@ -104,6 +162,14 @@ impl SecretFs {
                 let listed = all_deleted(&*self.store, wait)?;
                 listed.into_iter().find(|item| item.properties.name == *secret).ok_or(error)
             }
+            answer => answer,
+        }
+    }
+
+    /// As much of a deleted secret as the listing tells, which is more than that it is there.
+    pub(super) fn listed_deleted(&self, secret: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        match self.store.get_deleted(secret, Wait::No) {
+            Err(error) if error.kind == ErrorKind::NotInMemory => self.deleted_secret(secret, wait),
             answer => answer,
         }
     }

@@ -6,13 +6,14 @@
 use std::time::Duration;
 
 use crate::secret::{NameError, SecretName, SecretProperties, Version};
-use crate::store::{ErrorKind, Found, Wait};
+use crate::store::{ErrorKind, Found, StoreError, Wait};
 
 use super::attr::{Attr, Entry, Stat};
 use super::certificate::{CertificateFile, is_certificate};
 use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
 use super::list::{ROOT_NAMES, all_versions};
+use super::save::is_refused;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
 
@@ -26,6 +27,10 @@ pub const VERSIONS: &str = "versions";
 pub const CERTIFICATE: &str = "certificate";
 /// The link in `versions/`.
 pub const CURRENT: &str = "current";
+
+/// The longest name of a file, in bytes, as statfs tells it and everywhere else; the kernel lets FUSE have 1024. Whatever
+/// names a file looks it up first, so this is asked at look-up alone.
+pub const MAX_FILE_NAME: usize = 255;
 
 /// How often a look-up starts anew because the kernel forgot its inode at that very moment. Once is rare.
 const MAX_FORGOTTEN: usize = 8;
@@ -73,7 +78,10 @@ impl SecretFs {
     /// A file that the kernel forgets while its name is looked up is looked up anew.
     pub(super) fn look_up(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
         for _ in 0..MAX_FORGOTTEN {
-            let entry = self.find_entry(call, parent, name)?;
+            let mut entry = self.find_entry(call, parent, name)?;
+            if self.goes_without_open() {
+                entry = self.snapshot_of(call, entry)?;
+            }
             if self.state().tree.looked_up(entry.node) {
                 return Ok(entry);
             }
@@ -82,6 +90,9 @@ impl SecretFs {
     }
 
     fn find_entry(&self, call: &Call, parent: Ino, name: &str) -> FsResult<Entry> {
+        if name.len() > MAX_FILE_NAME {
+            return Err(FsError::plain(libc::ENAMETOOLONG));
+        }
         match self.node(parent)? {
             Node::Root => self.lookup_root(name),
             Node::Secrets => self.lookup_secret(call, name),
@@ -104,7 +115,10 @@ impl SecretFs {
 
     fn lookup_root(&self, name: &str) -> FsResult<Entry> {
         let (_, node) = ROOT_NAMES.iter().find(|(its, _)| *its == name).ok_or_else(no_entry)?;
-        Ok(self.directory(node, self.mounted, self.options.kernel_ttl))
+        match node {
+            Node::Control => Ok(self.directory(node, self.mounted, self.options.kernel_ttl)),
+            _ => Ok(self.listing_entry(node)),
+        }
     }
 
     fn lookup_secret(&self, call: &Call, text: &str) -> FsResult<Entry> {
@@ -112,9 +126,8 @@ impl SecretFs {
         let unsaved = self.state().newborn.get_key_value(&name).map(|(spelled, _)| spelled.clone());
         match self.live_home(call, &name)? {
             Home::Live(found) if found.properties.name.as_str() == text => {
-                let dated = found.properties.updated_on.map_or(self.mounted, |date| date.0);
                 self.show_in(&name, &Node::Secrets);
-                Ok(self.directory(&Node::Dir(found.properties.name), dated, self.kernel_ttl(found.valid_for)))
+                Ok(self.live_entry(&Node::Dir(found.properties.name.clone()), &found))
             }
             Home::Newborn if unsaved.is_some_and(|spelled| spelled.as_str() != text) => Err(no_entry()),
             Home::Newborn | Home::Ghost => Ok(self.directory(&Node::Dir(name), self.mounted, Duration::ZERO)),
@@ -125,7 +138,7 @@ impl SecretFs {
     fn lookup_deleted(&self, call: &Call, text: &str) -> FsResult<Entry> {
         let name = parse_existing(text)?;
         self.send_removals(call.wait)?;
-        let secret = self.deleted_secret(&name, call.wait)?;
+        let secret = self.listed_deleted(&name, call.wait)?;
         if secret.properties.name.as_str() != text {
             return Err(no_entry());
         }
@@ -174,7 +187,7 @@ impl SecretFs {
                 Ok(self.directory(&Node::Certificate(secret.clone()), self.mounted, Duration::ZERO))
             }
             (VERSIONS, Home::Live(_) | Home::Ghost) => {
-                Ok(self.directory(&Node::Versions(secret.clone()), self.mounted, Duration::ZERO))
+                Ok(Entry { ttl: Duration::ZERO, ..self.listing_entry(&Node::Versions(secret.clone())) })
             }
             _ => Err(no_entry()),
         }
@@ -281,7 +294,11 @@ impl SecretFs {
         match &node {
             _ if is_ghost => {}
             Node::OldVersion(_, version) | Node::Meta(_, Some(version)) => {
-                self.version_properties(secret, version, call.wait)?;
+                match self.version_properties(secret, version, call.wait) {
+                    // By this the vault says that it is there.
+                    Err(FsError::Store(error)) if error.kind == ErrorKind::Disabled => {}
+                    answer => drop(answer?),
+                }
             }
             _ => return self.entry_of(call, &node),
         }
@@ -300,22 +317,46 @@ impl SecretFs {
     pub fn readlink(&self, call: &Call, ino: Ino) -> FsResult<String> {
         match self.node(ino)? {
             Node::Current(secret) => {
-                let version = self.store.get(&secret, None, call.wait)?.properties.version;
-                Ok(version.ok_or_else(no_entry)?.to_string())
+                let version = match self.store.get(&secret, None, call.wait) {
+                    Ok(kept) => kept.properties.version.ok_or_else(no_entry)?,
+                    Err(error) if is_refused(&error) => self.newest_version(&secret, error, call.wait)?,
+                    Err(error) => return Err(error.into()),
+                };
+                Ok(version.to_string())
             }
             _ => Err(FsError::plain(libc::EINVAL)),
         }
     }
 
-    /// What the vault lists of one version.
+    /// Which version is current where the get of it is refused: the one made last, if that was only one. Dates have
+    /// one-second grain, and a wrong answer is worse than none.
+    fn newest_version(&self, secret: &SecretName, refused: StoreError, wait: Wait) -> FsResult<Version> {
+        let mut listed = all_versions(&*self.store, secret, wait)?;
+        if refused.kind == ErrorKind::Disabled {
+            listed.retain(SecretProperties::is_disabled);
+        }
+        let newest = listed.iter().map(|item| item.created_on).max();
+        let mut last = listed.into_iter().filter(|item| Some(item.created_on) == newest);
+        match (last.next().and_then(|item| item.version), last.next()) {
+            (Some(version), None) => Ok(version),
+            _ => Err(refused.into()),
+        }
+    }
+
+    /// What the vault lists of one version. Who may not list can still get it, if he knows its name.
     pub(super) fn version_properties(
         &self,
         secret: &SecretName,
         version: &Version,
         wait: Wait,
     ) -> FsResult<SecretProperties> {
-        let listed = all_versions(&*self.store, secret, wait)?;
-        listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry)
+        match all_versions(&*self.store, secret, wait) {
+            Ok(listed) => listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry),
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                Ok(self.store.get(secret, Some(version), wait)?.properties)
+            }
+            Err(error) => Err(error.into()),
+        }
     }
 
     /// What a secret's directory is now.
@@ -326,11 +367,23 @@ impl SecretFs {
         }
     }
 
+    /// What is known of a secret. Who may neither get nor list cannot be told whether it is there; he is not told that it
+    /// is not, since he may be the one who sets it.
+    pub(super) fn find(&self, secret: &SecretName, wait: Wait) -> Result<Found, StoreError> {
+        match self.store.find(secret, wait) {
+            Err(error) if error.kind == ErrorKind::Forbidden => {
+                let properties = SecretProperties::bare("", secret);
+                Ok(Found { properties, current: None, valid_for: Duration::ZERO })
+            }
+            answer => answer,
+        }
+    }
+
     /// Whether a secret that is not there is a deleted one.
     pub(super) fn deleted_home(&self, secret: &SecretName, wait: Wait) -> FsResult<Home> {
-        match self.store.get_deleted(secret, wait) {
+        match self.listed_deleted(secret, wait) {
             Ok(_) => Ok(Home::Deleted),
-            // The service does not show a disabled one, but says by this that it is there.
+            // The service may not show a disabled one that it does not list, but says by this that it is there.
             Err(error) if error.kind == ErrorKind::Disabled => Ok(Home::Deleted),
             Err(error) => Err(error.into()),
         }
@@ -342,7 +395,7 @@ impl SecretFs {
             let state = self.state();
             (state.newborn.contains_key(secret), state.ghosts.contains_key(secret))
         };
-        match self.store.find(secret, call.wait) {
+        match self.find(secret, call.wait) {
             Ok(found) => {
                 if is_newborn {
                     // Somebody else saved it first.

@@ -12,6 +12,7 @@
 //! it each draft has one that is held during its save; the state may be locked under it, never the other way round.
 
 pub mod attr;
+pub mod audit;
 pub mod certificate;
 pub mod content;
 pub mod control;
@@ -25,9 +26,11 @@ pub mod tree;
 mod backup;
 mod document;
 mod flat;
-mod handles;
+pub mod handles;
+mod keeps;
 mod list;
 mod lookup;
+mod news;
 mod open;
 mod remove;
 mod rename;
@@ -35,15 +38,18 @@ mod save;
 mod stat;
 mod state;
 mod status;
+mod unopened;
 mod write;
 mod xattr;
 
+pub use lookup::MAX_FILE_NAME;
 pub use open::OpenFlags;
 pub use rename::RenameMode;
 pub use status::About;
 pub use write::Change;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -52,6 +58,7 @@ use crate::metrics::Metrics;
 use crate::secret::{KeyVaultSecret, SecretName};
 use crate::store::{Operation, SecretStore, StoreError, Wait};
 
+use audit::Audit;
 use content::Content;
 use draft::Draft;
 use encoding::Encoding;
@@ -80,6 +87,8 @@ pub enum Notice {
     Entry(Ino, String),
     /// The attributes of this inode; its bytes stay.
     Attributes(Ino),
+    /// The attributes of this inode, and its bytes.
+    Content(Ino),
 }
 
 /// The way to the kernel's caches. Telling never happens on the caller's thread (FUSE.md 3.3).
@@ -111,6 +120,8 @@ pub struct FsOptions {
     pub dir_mode: u16,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
+    /// How long the kernel may keep that there is no such name.
+    pub negative_ttl: Duration,
     /// Names of the mount's own in `files/`, and the secrets they mean.
     pub aliases: BTreeMap<String, SecretName>,
     /// A newline that an editor put behind a value which had none is taken off again.
@@ -137,6 +148,7 @@ impl Default for FsOptions {
             file_mode: 0o600,
             dir_mode: 0o700,
             kernel_ttl: Duration::from_secs(60),
+            negative_ttl: Duration::ZERO,
             aliases: BTreeMap::new(),
             final_newline_as_before: false,
             always_set: false,
@@ -155,7 +167,10 @@ pub struct SecretFs {
     kernel: Arc<dyn Kernel>,
     options: FsOptions,
     metrics: Arc<Metrics>,
+    audit: Option<Arc<dyn Audit>>,
     mounted: i64,
+    /// The kernel sends no OPEN, or no OPENDIR.
+    without: (AtomicBool, AtomicBool),
     state: Mutex<State>,
 }
 
@@ -170,12 +185,55 @@ impl SecretFs {
     ) -> Self {
         let mounted = unix_seconds(&*clock);
         let metrics = Arc::default();
-        Self { store, clock, processes, kernel, options, metrics, mounted, state: Mutex::default() }
+        Self {
+            store,
+            clock,
+            processes,
+            kernel,
+            options,
+            metrics,
+            audit: None,
+            mounted,
+            without: Default::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Whether somebody here must see each open: only where nothing is written and nobody keeps an account of readers
+    /// can the kernel do without.
+    pub fn needs_open(&self) -> bool {
+        !self.options.read_only || self.audit.is_some()
+    }
+
+    /// Whether somebody here must see who lists directories: what removes a tree does.
+    pub fn needs_opendir(&self) -> bool {
+        !self.options.read_only
+    }
+
+    /// The connection does without OPEN, or without OPENDIR, from its first moment on.
+    pub fn go_without(&self, open: bool, opendir: bool) {
+        self.without.0.store(open, Ordering::Relaxed);
+        self.without.1.store(opendir, Ordering::Relaxed);
+    }
+
+    /// Whether the kernel sends no OPEN.
+    pub fn goes_without_open(&self) -> bool {
+        self.without.0.load(Ordering::Relaxed)
+    }
+
+    /// Whether the kernel sends no OPENDIR.
+    pub fn goes_without_opendir(&self) -> bool {
+        self.without.1.load(Ordering::Relaxed)
     }
 
     /// The same, that counts in `metrics`.
     pub fn counting(self, metrics: Arc<Metrics>) -> Self {
         Self { metrics, ..self }
+    }
+
+    /// The same, that tells `audit` of every open of a value.
+    pub fn audited(self, audit: Option<Arc<dyn Audit>>) -> Self {
+        Self { audit, ..self }
     }
 
     /// Where it counts.

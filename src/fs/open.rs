@@ -12,6 +12,7 @@ use crate::secret::{SecretName, Version};
 use crate::store::ErrorKind;
 
 use super::attr::Opened;
+use super::audit::Purpose;
 use super::content::{Content, bound};
 use super::draft::{Growth, Target};
 use super::errno::{FsError, FsResult};
@@ -62,6 +63,12 @@ fn look_again() -> FsError {
 impl SecretFs {
     /// Opens a file.
     pub fn open(&self, call: &Call, ino: Ino, flags: OpenFlags) -> FsResult<Opened> {
+        let opened = self.open_node(call, ino, flags);
+        self.audit(call, ino, if flags.changes() { Purpose::Write } else { Purpose::Read }, &opened);
+        opened
+    }
+
+    fn open_node(&self, call: &Call, ino: Ino, flags: OpenFlags) -> FsResult<Opened> {
         if flags.changes() {
             self.check_writable()?;
         }
@@ -80,7 +87,7 @@ impl SecretFs {
             Node::Backup(secret) => self.open_backup(call, &secret, flags),
             Node::Meta(secret, version) => {
                 let (document, _) = self.document(call, &secret, version.as_ref())?;
-                Ok(self.opened(Handle::Content(Content::made(Zeroizing::new(document.into_bytes()))), true))
+                Ok(self.opened(Content::made(Zeroizing::new(document.into_bytes()))))
             }
             Node::Draft(id) => self.open_draft(call, id, flags),
             Node::ControlFile(file) => self.open_control(call, ino, file, flags),
@@ -96,12 +103,16 @@ impl SecretFs {
         }
     }
 
-    pub(super) fn opened(&self, handle: Handle, direct: bool) -> Opened {
-        // Only values go through the kernel's cache.
-        if !direct {
-            self.metrics.opens.add();
-        }
-        Opened { handle: self.state().open(handle), direct }
+    /// Past the kernel's cache.
+    pub(super) fn opened(&self, content: Content) -> Opened {
+        Opened { handle: self.state().open(Handle::Content(content)), direct: true }
+    }
+
+    /// Only values go through the kernel's cache.
+    fn opened_value(&self, secret: &SecretName, content: Content) -> Opened {
+        self.metrics.opens.add();
+        self.metrics.reads.add(secret);
+        Opened { handle: self.state().open(Handle::Content(content)), direct: false }
     }
 
     fn open_value(&self, call: &Call, ino: Ino, secret: &SecretName, face: Face) -> FsResult<Opened> {
@@ -122,7 +133,7 @@ impl SecretFs {
             }
             _ => {
                 self.state().has_arrived(call.thread);
-                Ok(self.opened(Handle::Content(content), false))
+                Ok(self.opened_value(secret, content))
             }
         }
     }
@@ -141,23 +152,27 @@ impl SecretFs {
         if content.bytes().len() as u64 != found.size {
             return Err(look_again());
         }
-        Ok(self.opened(Handle::Content(content), false))
+        Ok(self.opened_value(secret, content))
     }
 
     fn open_version(&self, call: &Call, secret: &SecretName, version: &Version, flags: OpenFlags) -> FsResult<Opened> {
         if flags.changes() {
             return Err(FsError::refused(libc::EPERM, "an old version cannot be changed: write to value"));
         }
+        let content = self.version_content(call, secret, version)?;
+        Ok(self.opened_value(secret, content))
+    }
+
+    pub(super) fn version_content(&self, call: &Call, secret: &SecretName, version: &Version) -> FsResult<Content> {
         if self.version_properties(secret, version, call.wait)?.is_disabled() {
             return Err(FsError::refused(libc::EACCES, "this version is disabled"));
         }
-        let kept = self.store.get(secret, Some(version), call.wait)?;
-        Ok(self.opened(Handle::Content(Content::Value(kept.value)), false))
+        Ok(Content::Value(self.store.get(secret, Some(version), call.wait)?.value))
     }
 
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
     fn send_back(&self, call: &Call, (secret, face): (&SecretName, Face), ino: Ino) -> FsResult<Opened> {
-        let found = self.store.find(secret, call.wait)?.properties;
+        let found = self.find(secret, call.wait)?.properties;
         check_may_save(&found)?;
         self.state().bounce((call.thread, secret.clone(), face), ino, self.now());
         Err(look_again())
@@ -265,7 +280,7 @@ impl SecretFs {
     }
 }
 
-fn part(bytes: &[u8], offset: u64, size: usize) -> &[u8] {
+pub(super) fn part(bytes: &[u8], offset: u64, size: usize) -> &[u8] {
     let start = usize::try_from(offset).unwrap_or(usize::MAX).min(bytes.len());
     &bytes[start..start.saturating_add(size).min(bytes.len())]
 }

@@ -15,8 +15,10 @@ use super::tree::Ino;
 /// A process (thread group); 0 is one that cannot be seen from here.
 pub type Process = u32;
 
-/// How long a look at other processes may take before the answer is "may still write".
+/// How long a look at other processes may stand still before the answer is "may still write".
 const LOOK_LIMIT: Duration = Duration::from_millis(500);
+/// How long it may take on a machine that has no processor for it.
+const BUSY_LIMIT: Duration = Duration::from_secs(10);
 /// From `include/linux/sched.h`: killed by a signal.
 const PF_SIGNALED: u64 = 0x400;
 /// How far up a process's ancestors are followed.
@@ -44,6 +46,12 @@ pub fn is_dying(thread: u32) -> bool {
         line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
     };
     (pending("SigPnd:") | pending("ShdPnd:")) & SIGKILL_BIT != 0
+}
+
+/// The program that `process` runs: the path of its file, else, where that may not be seen, its short name.
+pub fn program_of(process: Process) -> Option<String> {
+    let path = fs::read_link(format!("/proc/{process}/exe")).ok().map(|path| path.to_string_lossy().into_owned());
+    path.or_else(|| fs::read_to_string(format!("/proc/{process}/comm")).ok().map(|name| name.trim_end().to_owned()))
 }
 
 /// The machine's processes, from `/proc`.
@@ -105,6 +113,34 @@ fn holds(process: Process, inodes: &[Ino]) -> bool {
     files.flatten().any(|file| fs::read_to_string(file.path()).is_ok_and(|info| is_writable_to(&info, inodes)))
 }
 
+/// What `look` finds; `None` if it stands still. That it only waits for a processor does not count.
+fn answer_of(look: impl FnOnce() -> bool + Send + 'static) -> Option<bool> {
+    let (tell, told) = mpsc::channel();
+    let (begin, begun) = mpsc::channel();
+    let look = move || {
+        // SAFETY: no arguments, cannot fail.
+        let _ = begin.send(unsafe { libc::gettid() });
+        // Nobody listens any more if the look was late.
+        let _ = tell.send(look());
+    };
+    thread::Builder::new().name("akvfs-look".into()).spawn(look).ok()?;
+    let looker = begun.recv_timeout(BUSY_LIMIT).ok()?;
+    for _ in 0..BUSY_LIMIT.as_millis() / LOOK_LIMIT.as_millis() {
+        match told.recv_timeout(LOOK_LIMIT) {
+            Ok(held) => return Some(held),
+            Err(_) if is_running(looker) => {}
+            Err(_) => return None,
+        }
+    }
+    None
+}
+
+/// Whether a thread of ours runs, or would if there were a processor.
+fn is_running(thread: i32) -> bool {
+    let status = fs::read_to_string(format!("/proc/self/task/{thread}/status"));
+    status.is_ok_and(|status| status.contains("\nState:\tR"))
+}
+
 impl Processes for ProcFs {
     fn of_thread(&self, thread: u32) -> Process {
         status_field(thread, "Tgid").unwrap_or(0)
@@ -116,17 +152,12 @@ impl Processes for ProcFs {
 
     fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool {
         let (processes, inodes) = (processes.clone(), inodes.to_vec());
-        let (tell, told) = mpsc::channel();
         // On a thread of its own: a later kernel may make one of these reads wait for the very caller we hold up.
-        let look = move || {
-            let held = relatives(&processes).into_iter().any(|process| holds(process, &inodes));
-            // Nobody listens any more if the look was late.
-            let _ = tell.send(held);
-        };
-        match thread::Builder::new().name("akvfs-look".into()).spawn(look) {
-            Ok(_) => told.recv_timeout(LOOK_LIMIT).unwrap_or(true),
-            Err(_) => true,
-        }
+        let look = move || relatives(&processes).into_iter().any(|process| holds(process, &inodes));
+        answer_of(look).unwrap_or_else(|| {
+            tracing::warn!("who may still write was not to be seen: what was written is saved after the last close");
+            true
+        })
     }
 
     fn was_killed(&self, thread: u32) -> bool {
@@ -155,6 +186,19 @@ mod tests {
         let reader = fs::File::open(&path).expect("open");
         assert!(!ProcFs.may_write(&us, &[ino]), "a reader is no writer");
         drop(reader);
+    }
+
+    #[test]
+    fn a_look_that_stands_still_is_given_up_and_one_without_a_processor_is_not() {
+        assert_eq!(answer_of(|| true), Some(true));
+        let (_open, blocked) = mpsc::channel::<()>();
+        assert_eq!(answer_of(move || blocked.recv().is_ok()), None);
+        let busy = || {
+            let start = std::time::Instant::now();
+            while start.elapsed() < 2 * LOOK_LIMIT {}
+            true
+        };
+        assert_eq!(answer_of(busy), Some(true));
     }
 
     #[test]

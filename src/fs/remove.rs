@@ -246,12 +246,14 @@ impl SecretFs {
         state.unhide(secret);
         state.drop_scratch(secret);
         state.ghosts.insert(secret.clone(), (by, self.now()));
+        drop(state);
+        self.drop_listings();
         Ok(())
     }
 
     fn purge(&self, call: &Call, secret: &SecretName) -> FsResult<()> {
         self.check_may_purge()?;
-        let deleted = self.deleted_secret(secret, call.wait)?;
+        let deleted = self.listed_deleted(secret, call.wait)?;
         let age = deleted.deleted_date.map_or(0, |date| self.seconds().saturating_sub(date.0));
         if age < i64::try_from(self.options.purge_after.as_secs()).unwrap_or(i64::MAX) {
             return Err(FsError::refused(
@@ -300,7 +302,10 @@ impl SecretFs {
                 self.kernel.tell(Notice::Entry(secrets, secret.to_string()));
                 self.drop_files(secret);
             }
-            Err(error) => self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error),
+            Err(error) => {
+                self.drop_listings();
+                self.failed_unheard("unlink", &format!("secrets/{secret}/{VALUE}"), &error);
+            }
         }
     }
 }

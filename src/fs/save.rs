@@ -21,7 +21,7 @@ use super::{Notice, SecretFs};
 
 /// How long a save waits for the kernel to drop the old version's name. It needs microseconds, unless a slow request
 /// holds that directory; then the name's own time to live ends the old one.
-const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(1);
 
 impl SecretFs {
     /// Saves what a draft holds, if it holds anything new.
@@ -90,8 +90,7 @@ impl SecretFs {
     /// What the vault holds before a save. Asked anew: neither "these bytes are there already" nor the tags to carry over
     /// may come from what another party has replaced meanwhile.
     fn before_saving(&self, secret: &SecretName, wait: Wait) -> FsResult<Before> {
-        self.store.expire(Some(secret));
-        match self.store.get(secret, None, wait) {
+        match self.store.get(secret, None, wait.anew()) {
             Ok(kept) => Ok(Before::Same(Box::new(kept))),
             Err(error) => match error.kind {
                 ErrorKind::NotFound => Ok(self.new_secret(secret)),
@@ -154,8 +153,7 @@ impl SecretFs {
             }
             return Ok(());
         }
-        self.store.expire(Some(secret));
-        let before = self.properties(secret, version, wait)?;
+        let before = self.properties(secret, version, wait.anew())?;
         let changes = super::document::parse(bytes, Some(&before))?;
         self.change(secret, version, &changes, wait)
     }
@@ -208,7 +206,8 @@ pub(super) fn check_may_save(found: &SecretProperties) -> FsResult<()> {
     Ok(())
 }
 
-fn is_refused(error: &StoreError) -> bool {
+/// Whether a value may not be had, though the secret is there.
+pub(super) fn is_refused(error: &StoreError) -> bool {
     matches!(error.kind, ErrorKind::Disabled | ErrorKind::Forbidden)
 }
 

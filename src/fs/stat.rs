@@ -21,23 +21,27 @@ impl SecretFs {
     /// A file's attributes.
     pub fn getattr(&self, call: &Call, ino: Ino) -> FsResult<Stat> {
         match self.node(ino)? {
-            node @ (Node::Root | Node::Secrets | Node::Deleted | Node::Files | Node::Backups | Node::Control) => {
+            node @ (Node::Root | Node::Control) => {
                 Ok(self.directory(&node, self.mounted, self.options.kernel_ttl).stat)
             }
-            node @ (Node::Dir(_) | Node::Versions(_) | Node::Certificate(_)) => {
-                Ok(self.directory(&node, self.mounted, Duration::ZERO).stat)
+            node @ (Node::Secrets | Node::Deleted | Node::Files | Node::Backups | Node::Versions(_)) => {
+                Ok(self.listing_entry(&node).stat)
             }
+            Node::Dir(secret) => Ok(self.secret_stat(&secret)),
+            node @ Node::Certificate(_) => Ok(self.directory(&node, self.mounted, Duration::ZERO).stat),
             Node::Value(secret, face) => self.getattr_value(call, ino, &secret, face),
             Node::OldVersion(secret, version) => self.getattr_version(call, ino, &secret, &version),
-            Node::Meta(secret, version) => self.getattr_meta(call, ino, &secret, version.as_ref()),
+            Node::Meta(secret, version) => {
+                self.getattr_meta(call, ino, &secret, version.as_ref()).map(|stat| self.as_snapshot(ino, stat))
+            }
             Node::Current(_) => {
                 // As long as the version that it names.
                 let attr = Attr { ino, kind: Kind::Symlink, mode: 0o777, size: 32, ..self.ghost_attr() };
                 Ok(Stat { attr, ttl: Duration::ZERO })
             }
-            Node::Backup(_) => Ok(self.backup_stat(ino)),
+            Node::Backup(_) => Ok(self.as_snapshot(ino, self.backup_stat(ino))),
             Node::Draft(id) => self.draft_entry(id).map(|entry| entry.stat),
-            Node::ControlFile(file) => Ok(self.getattr_control(ino, file)),
+            Node::ControlFile(file) => Ok(self.as_snapshot(ino, self.getattr_control(ino, file))),
         }
     }
 
@@ -130,6 +134,7 @@ impl SecretFs {
                 uid: if scratch { draft.uid } else { owner },
                 gid: if scratch { draft.gid } else { group },
                 mtime: draft.mtime,
+                nanos: 0,
                 nlink: u32::from(draft.target != Target::Nameless),
             };
             Ok(Entry { node: draft.ino, stat: Stat { attr, ttl: Duration::ZERO }, ttl: Duration::ZERO })
@@ -199,6 +204,7 @@ impl SecretFs {
             uid: self.options.uid,
             gid: self.options.gid,
             mtime: self.mounted,
+            nanos: 0,
             nlink: 1,
         }
     }

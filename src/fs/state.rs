@@ -13,10 +13,10 @@ use super::content::Content;
 use super::control::ControlFile;
 use super::draft::{Draft, Place, Target};
 use super::encoding::Encoding;
-use super::handles::Handle;
+use super::handles::{Handle, Readings};
 use super::journal::Journal;
 use super::processes::Process;
-use super::tree::{DraftId, Face, Ino, Node, Tree};
+use super::tree::{DraftId, Face, Ino, Node, ROOT, Tree};
 
 /// How long a thread whose open was answered ESTALE has to come back (measured: at once; SAVES.md 2).
 const BOUNCE_LIMIT: Duration = Duration::from_secs(2);
@@ -116,6 +116,12 @@ pub struct State {
     pub journal: Journal,
     /// What a file in `.akvfs` said when its name was last looked up.
     pub documents: HashMap<ControlFile, Content>,
+    /// What the inodes hold that are snapshots.
+    pub snapshots: HashMap<Ino, Content>,
+    /// Names that the kernel was told are not there, and until when it believes that.
+    pub missing: HashMap<(Ino, String), Moment>,
+    /// Readings of directories that were not opened.
+    pub readings: Readings,
     next: u64,
 }
 
@@ -273,6 +279,18 @@ impl State {
         self.shown_in.insert(name.clone(), parent).filter(|before| *before != parent)
     }
 
+    /// The directory above this one; of the root itself.
+    pub fn above(&mut self, node: &Node) -> Ino {
+        match node {
+            Node::Dir(name) => match self.shown_in.get(name) {
+                Some(parent) => *parent,
+                None => self.tree.intern(&Node::Secrets),
+            },
+            Node::Versions(name) | Node::Certificate(name) => self.tree.intern(&Node::Dir(name.clone())),
+            _ => ROOT,
+        }
+    }
+
     /// Whether a reader was overtaken by a save just before, until it arrives; if not, from now on it was.
     pub fn is_overtaken_again(&mut self, thread: u32, name: &SecretName, now: Moment) -> bool {
         self.overtaken.retain(|_, (_, at)| now.since(*at) < BOUNCE_LIMIT);
@@ -337,6 +355,19 @@ impl State {
         if let Some(id) = self.tree.forget(ino, count) {
             self.drop_if_unused(id);
         }
+        if !self.snapshots.is_empty() && self.tree.node(ino).is_none() {
+            self.snapshots.remove(&ino);
+        }
+    }
+
+    /// Whether nobody makes, saves, moves or removes anything: then a name means the same to everybody.
+    pub fn is_quiet(&self, now: Moment) -> bool {
+        let lately = |(_, at): &(Process, Moment)| now.since(*at) < REMOVER_LIMIT;
+        self.drafts.is_empty()
+            && self.bounces.is_empty()
+            && self.newborn.is_empty()
+            && self.removals.is_empty()
+            && !self.ghosts.values().chain(self.movers.values()).any(lately)
     }
 
     /// Drops a draft that has no name, no descriptor and nobody on the way to it.

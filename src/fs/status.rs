@@ -14,6 +14,9 @@ use super::draft::{Draft, Target};
 /// was meant, comes at once (DESIGN 2).
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
+/// How many of the secrets that are read most are told.
+const MOST_READ: usize = 5;
+
 /// What a mount is: facts that only its maker knows.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct About {
@@ -65,6 +68,10 @@ impl SecretFs {
             "options": about.options,
             "operations": self.asked_operations(),
             "listing": self.listing_status(),
+            "silent_since": date(metrics.silent_since.get()),
+            "stale_answers": metrics.stale.all().map(|(_, counter)| counter.get()).sum::<u64>(),
+            "refreshes": metrics.refreshes.get(),
+            "hangups": { "done": metrics.hangups.get(), "failed": metrics.hangups_failed.get() },
             "cache": {
                 "hits": metrics.hits.all().map(|(_, counter)| counter.get()).sum::<u64>(),
                 "misses": metrics.misses.all().map(|(_, counter)| counter.get()).sum::<u64>(),
@@ -74,9 +81,12 @@ impl SecretFs {
             },
             "files": {
                 "opens": metrics.opens.get(),
+                "most_read": self.most_read(),
+                "audited": metrics.audited.get(),
+                "audit_lost": metrics.audit_lost.get(),
                 "saves": metrics.saves.get(),
                 "versions": metrics.versions.get(),
-                "kernel_requests": metrics.requests.get(),
+                "kernel_requests": metrics.requests.total(),
             },
             "pending": self.pending(),
             "errors": {
@@ -89,6 +99,10 @@ impl SecretFs {
         let mut text = serde_json::to_string_pretty(&status).unwrap_or_default();
         text.push('\n');
         text
+    }
+
+    fn most_read(&self) -> Map<String, Value> {
+        self.metrics.reads.most(MOST_READ).into_iter().map(|(name, count)| (name.to_string(), count.into())).collect()
     }
 
     /// The operations that were asked for at least once.

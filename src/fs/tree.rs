@@ -17,9 +17,15 @@ pub type Ino = u64;
 /// The number of a writer's own bytes; see `draft`.
 pub type DraftId = u64;
 
-/// Numbers of everything that comes and goes start here, so that they are not mistaken for another
-/// filesystem's when open files are compared by number.
-const FIRST: Ino = 1 << 40;
+/// Where the numbers of everything that comes and goes start: apart from those of other filesystems and of other
+/// mounts, because open files are compared by number alone (`processes`). A mount is a process, and has 2³⁰ numbers
+/// before it comes to the next one's. All are below 2⁵³, since some programs keep them in a double (JavaScript).
+fn first() -> Ino {
+    const ABOVE_OTHERS: Ino = 1 << 52;
+    /// The kernel's highest process number (`PID_MAX_LIMIT` in `include/linux/threads.h`).
+    const PROCESSES: Ino = 1 << 22;
+    ABOVE_OTHERS + (Ino::from(std::process::id()) % PROCESSES << 30)
+}
 
 /// What a file is.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -87,6 +93,10 @@ struct Inode {
     node: Node,
     lookups: u64,
     bound: Option<Bound>,
+    /// The vault no longer gives what it shows.
+    revoked: bool,
+    /// One of several of its node, gone when it is forgotten.
+    another: bool,
 }
 
 /// What has one number that programs see.
@@ -109,6 +119,17 @@ const DELETED: Ino = 3;
 const FILES: Ino = 4;
 const BACKUPS: Ino = 5;
 
+impl Inode {
+    fn new(node: Node) -> Self {
+        Self { node, lookups: 0, bound: None, revoked: false, another: false }
+    }
+
+    /// Whether it shows a value of this secret.
+    fn is_value_of(&self, secret: &SecretName) -> bool {
+        matches!(&self.node, Node::Value(name, _) | Node::OldVersion(name, _) if name == secret)
+    }
+}
+
 impl Default for Tree {
     fn default() -> Self {
         let mut tree = Self {
@@ -116,7 +137,7 @@ impl Default for Tree {
             by_node: HashMap::new(),
             by_version: HashMap::new(),
             unbound: HashMap::new(),
-            next: FIRST,
+            next: first(),
         };
         let fixed = [
             (ROOT, Node::Root),
@@ -151,13 +172,21 @@ impl Tree {
         ino
     }
 
+    /// One more inode of a file that has one number: for what it holds now. Programs are shown the one number.
+    pub fn another(&mut self, node: &Node) -> Ino {
+        self.intern(node);
+        let ino = self.number();
+        self.inodes.insert(ino, Inode { another: true, ..Inode::new(node.clone()) });
+        ino
+    }
+
     /// An inode for the version that its first use finds.
     pub fn unbound_value(&mut self, name: &SecretName, face: Face) -> Ino {
         if let Some(ino) = self.unbound.get(&(name.clone(), face)) {
             return *ino;
         }
         let ino = self.number();
-        self.inodes.insert(ino, Inode { node: Node::Value(name.clone(), face), lookups: 0, bound: None });
+        self.inodes.insert(ino, Inode::new(Node::Value(name.clone(), face)));
         self.unbound.insert((name.clone(), face), ino);
         ino
     }
@@ -176,6 +205,8 @@ impl Tree {
     /// From now on and for ever `ino` is this version. Of an old version, which it is anyway, the size is noted.
     pub fn bind(&mut self, ino: Ino, bound: Bound) {
         let Some(inode) = self.inodes.get_mut(&ino) else { return };
+        // Whoever binds it was given it.
+        inode.revoked = false;
         if let Node::OldVersion(..) = &inode.node {
             inode.bound.get_or_insert(bound);
             return;
@@ -199,6 +230,9 @@ impl Tree {
 
     /// The number that programs are shown for `ino`: the same for all inodes of one version.
     pub fn shown(&self, ino: Ino) -> Ino {
+        if let Some(Inode { node, another: true, .. }) = self.inodes.get(&ino) {
+            return self.by_node.get(node).copied().unwrap_or(ino);
+        }
         let Some(Inode { node: Node::Value(name, face), bound: Some(bound), .. }) = self.inodes.get(&ino) else {
             return ino;
         };
@@ -217,6 +251,10 @@ impl Tree {
         let inode = self.inodes.get_mut(&ino)?;
         inode.lookups = inode.lookups.saturating_sub(count);
         if inode.lookups > 0 {
+            return None;
+        }
+        if inode.another {
+            self.inodes.remove(&ino);
             return None;
         }
         match inode.node.clone() {
@@ -251,6 +289,27 @@ impl Tree {
         known.filter_map(name).collect()
     }
 
+    /// The inodes that show a value of this secret.
+    pub fn values(&self, secret: &SecretName) -> Vec<Ino> {
+        self.inodes.iter().filter(|(_, inode)| inode.is_value_of(secret)).map(|(ino, _)| *ino).collect()
+    }
+
+    /// The values of this secret may no longer be read, until somebody is given them again. Gives back which these are.
+    pub fn revoke(&mut self, secret: &SecretName) -> Vec<Ino> {
+        let of_it = self.inodes.iter_mut().filter(|(_, inode)| inode.is_value_of(secret));
+        of_it
+            .map(|(ino, inode)| {
+                inode.revoked = true;
+                *ino
+            })
+            .collect()
+    }
+
+    /// Whether what `ino` shows may no longer be read.
+    pub fn is_revoked(&self, ino: Ino) -> bool {
+        self.inodes.get(&ino).is_some_and(|inode| inode.revoked)
+    }
+
     /// Whether the kernel knows `ino`.
     pub fn is_looked_up(&self, ino: Ino) -> bool {
         self.inodes.get(&ino).is_some_and(|inode| inode.lookups > 0)
@@ -280,7 +339,7 @@ impl Tree {
 
     fn put(&mut self, ino: Ino, node: Node) {
         self.by_node.insert(node.clone(), ino);
-        self.inodes.insert(ino, Inode { node, lookups: 0, bound: None });
+        self.inodes.insert(ino, Inode::new(node));
     }
 
     /// How many inodes there are, for the tests that watch for leaks.

@@ -8,6 +8,7 @@ use crate::secret::SecretName;
 use crate::store::{ErrorKind, Wait};
 
 use super::attr::{Attr, Entry, Opened, Stat};
+use super::audit::Purpose;
 use super::backup::in_use;
 use super::control::ControlFile;
 use super::draft::{Draft, Growth, Place, Target, is_temporary};
@@ -67,6 +68,7 @@ impl SecretFs {
         let opened = self.start_writing(id, self.process(call), flags)?;
         let entry = self.draft_entry(id)?;
         self.state().tree.looked_up(entry.node);
+        self.audit(call, entry.node, Purpose::Write, &Ok(()));
         Ok((entry, opened))
     }
 

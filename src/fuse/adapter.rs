@@ -5,17 +5,21 @@ use std::path::Path;
 use std::time::SystemTime;
 
 use fuser::{
-    AccessFlags, BsdFileFlags, Errno, FileHandle, Filesystem, FopenFlags, INodeNo, InitFlags, KernelConfig, LockOwner,
-    OpenFlags as KernelOpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyEmpty,
-    ReplyEntry, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
+    AccessFlags, BsdFileFlags, Errno, FileHandle, Filesystem, INodeNo, InitFlags, IoctlFlags, KernelConfig, LockOwner,
+    OpenFlags as KernelOpenFlags, RenameFlags, ReplyAttr, ReplyCreate, ReplyData, ReplyDirectory, ReplyDirectoryPlus,
+    ReplyEmpty, ReplyEntry, ReplyIoctl, ReplyOpen, ReplyStatfs, ReplyWrite, ReplyXattr, Request, TimeOrNow, WriteFlags,
 };
 
 use crate::clock::unix_seconds;
+use crate::fs::attr::Entry;
 use crate::fs::journal::Asked;
-use crate::fs::{Call, Change, OpenFlags, RenameMode, SecretFs};
+use crate::fs::{Call, Change, MAX_FILE_NAME, OpenFlags, RenameMode, SecretFs};
 
 use super::dispatch::{Adapter, OpenedDir};
-use super::reply::{send_attr, send_create, send_data, send_empty, send_entries, send_entry, send_open, send_xattr};
+use super::reply::{
+    PlusReply, send_attr, send_create, send_data, send_empty, send_entries, send_entries_plus, send_entry, send_open,
+    send_opendir, send_xattr,
+};
 
 fn text(name: &OsStr) -> Result<String, Errno> {
     // No file here has a name that is not text.
@@ -35,12 +39,23 @@ macro_rules! text_or_reply {
 impl Filesystem for Adapter {
     fn init(&mut self, _request: &Request, config: &mut KernelConfig) -> std::io::Result<()> {
         // Without PARALLEL_DIROPS look-ups in one directory run one at a time. ATOMIC_O_TRUNC spares fetching a value that
-        // is replaced whole. AUTO_INVAL_DATA is a net under the rule that an inode's bytes never change. A kernel that
-        // lacks one of them works too.
-        let wanted = InitFlags::FUSE_PARALLEL_DIROPS | InitFlags::FUSE_ATOMIC_O_TRUNC | InitFlags::FUSE_AUTO_INVAL_DATA;
-        if let Err(missing) = config.add_capabilities(wanted) {
-            let _ = config.add_capabilities(wanted & !missing);
-        }
+        // is replaced whole. AUTO_INVAL_DATA is a net under the rule that an inode's bytes never change, and has the kernel
+        // look at a directory's time before it lists names that it kept. READDIRPLUS spares `ls -l` a look-up a name. A
+        // kernel that lacks one of them works too.
+        let wanted = InitFlags::FUSE_PARALLEL_DIROPS
+            | InitFlags::FUSE_ATOMIC_O_TRUNC
+            | InitFlags::FUSE_AUTO_INVAL_DATA
+            | InitFlags::FUSE_DO_READDIRPLUS
+            | InitFlags::FUSE_READDIRPLUS_AUTO
+            | InitFlags::FUSE_NO_OPEN_SUPPORT
+            | InitFlags::FUSE_NO_OPENDIR_SUPPORT;
+        let offered = config.capabilities();
+        let _ = config.add_capabilities(wanted & offered);
+        // ENOSYS to the first OPEN holds for the whole connection: no open, close or directory costs a request then.
+        self.fs.go_without(
+            offered.contains(InitFlags::FUSE_NO_OPEN_SUPPORT) && !self.fs.needs_open(),
+            offered.contains(InitFlags::FUSE_NO_OPENDIR_SUPPORT) && !self.fs.needs_opendir(),
+        );
         Ok(())
     }
 
@@ -50,17 +65,29 @@ impl Filesystem for Adapter {
             request,
             Asked::at("lookup", parent.0, &name),
             reply,
-            move |fs, call| fs.lookup(call, parent.0, &name),
+            move |fs, call| match fs.lookup(call, parent.0, &name) {
+                Err(error) if error.errno() == libc::ENOENT => {
+                    fs.keeps_missing(parent.0, &name).map(Entry::missing).ok_or(error)
+                }
+                found => found,
+            },
             send_entry,
         );
     }
 
     fn forget(&self, _request: &Request, ino: INodeNo, count: u64) {
+        self.count("forget");
         self.fs.forget(ino.0, count);
     }
 
-    fn getattr(&self, request: &Request, ino: INodeNo, _handle: Option<FileHandle>, reply: ReplyAttr) {
-        self.read_call(request, Asked::of("stat", ino.0), reply, move |fs, call| fs.getattr(call, ino.0), send_attr);
+    fn getattr(&self, request: &Request, ino: INodeNo, handle: Option<FileHandle>, reply: ReplyAttr) {
+        // Without OPEN, only a read asks through a descriptor.
+        let to_read = handle.is_some() && self.fs.goes_without_open();
+        let act = move |fs: &SecretFs, call: &Call| match to_read {
+            true => fs.getattr_to_read(call, ino.0),
+            false => fs.getattr(call, ino.0),
+        };
+        self.read_call(request, Asked::of("stat", ino.0), reply, act, send_attr);
     }
 
     fn setattr(
@@ -180,6 +207,10 @@ impl Filesystem for Adapter {
     }
 
     fn open(&self, request: &Request, ino: INodeNo, flags: KernelOpenFlags, reply: ReplyOpen) {
+        if self.fs.goes_without_open() {
+            self.count("open");
+            return reply.error(Errno::ENOSYS);
+        }
         let flags = OpenFlags::from_bits(flags.0);
         self.read_call(
             request,
@@ -210,7 +241,7 @@ impl Filesystem for Adapter {
 
     fn read(
         &self,
-        _request: &Request,
+        request: &Request,
         ino: INodeNo,
         handle: FileHandle,
         offset: u64,
@@ -219,8 +250,16 @@ impl Filesystem for Adapter {
         _lock_owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let act = |fs: &SecretFs| fs.read(handle.0, offset, size as usize);
-        send_data(reply, self.at_once(&Asked::of("read", ino.0), act));
+        let (asked, size) = (Asked::of("read", ino.0), size as usize);
+        if self.fs.goes_without_open() {
+            let act = move |fs: &SecretFs, call: &Call| fs.read_unopened(call, ino.0, offset, size);
+            return self.read_call(request, asked, reply, act, send_data);
+        }
+        let act = |fs: &SecretFs| {
+            fs.refuse_revoked(ino.0)?;
+            fs.read(handle.0, offset, size)
+        };
+        send_data(reply, self.at_once(&asked, act));
     }
 
     fn write(
@@ -244,6 +283,11 @@ impl Filesystem for Adapter {
     }
 
     fn flush(&self, request: &Request, ino: INodeNo, handle: FileHandle, _owner: LockOwner, reply: ReplyEmpty) {
+        if self.fs.goes_without_open() {
+            // Nothing is written here, and nobody asks a second time.
+            self.count("flush");
+            return reply.error(Errno::ENOSYS);
+        }
         self.change_call(
             request,
             Asked::of("flush", ino.0),
@@ -287,17 +331,26 @@ impl Filesystem for Adapter {
     }
 
     fn opendir(&self, request: &Request, ino: INodeNo, _flags: KernelOpenFlags, reply: ReplyOpen) {
-        let act = move |fs: &SecretFs, call: &Call| fs.opendir(call, ino.0).map(OpenedDir);
-        self.read_call(request, Asked::of("opendir", ino.0), reply, act, |reply, result| match result {
-            Ok(opened) => reply.opened(FileHandle(opened.0), FopenFlags::empty()),
-            Err(errno) => reply.error(errno),
-        });
+        if self.fs.goes_without_opendir() {
+            self.count("opendir");
+            return reply.error(Errno::ENOSYS);
+        }
+        let act = move |fs: &SecretFs, call: &Call| {
+            let cached = fs.is_kept_listing(ino.0);
+            fs.opendir(call, ino.0).map(|handle| OpenedDir { handle, cached })
+        };
+        self.read_call(request, Asked::of("opendir", ino.0), reply, act, send_opendir);
     }
 
     fn readdir(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectory) {
-        let act =
-            move |fs: &SecretFs, call: &Call| fs.readdir(call, handle.0, usize::try_from(offset).unwrap_or(usize::MAX));
-        self.read_call(request, Asked::of("readdir", ino.0), (reply, offset), act, send_entries);
+        let act = move |fs: &SecretFs, call: &Call| fs.list(call, ino.0, handle.0, offset);
+        self.read_call(request, Asked::of("readdir", ino.0), reply, act, send_entries);
+    }
+
+    fn readdirplus(&self, request: &Request, ino: INodeNo, handle: FileHandle, offset: u64, reply: ReplyDirectoryPlus) {
+        let act = move |fs: &SecretFs, call: &Call| fs.list(call, ino.0, handle.0, offset);
+        let reply = PlusReply { reply, fs: self.fs.clone(), call: self.call(request, self.limits.read) };
+        self.read_call(request, Asked::of("readdirplus", ino.0), reply, act, send_entries_plus);
     }
 
     fn releasedir(
@@ -308,6 +361,7 @@ impl Filesystem for Adapter {
         _flags: KernelOpenFlags,
         reply: ReplyEmpty,
     ) {
+        self.count("releasedir");
         self.fs.releasedir(handle.0);
         reply.ok();
     }
@@ -323,8 +377,9 @@ impl Filesystem for Adapter {
     }
 
     fn statfs(&self, _request: &Request, _ino: INodeNo, reply: ReplyStatfs) {
+        self.count("statfs");
         // A vault states no size; the figures only keep tools from thinking it full. Never asks the vault.
-        reply.statfs(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, 255, 4096);
+        reply.statfs(1 << 20, 1 << 20, 1 << 20, 1 << 20, 1 << 20, 4096, MAX_FILE_NAME as u32, 4096);
     }
 
     fn setxattr(
@@ -360,7 +415,27 @@ impl Filesystem for Adapter {
         self.change_call(request, Asked::of("removexattr", ino.0), reply, act, send_empty);
     }
 
+    fn ioctl(
+        &self,
+        request: &Request,
+        ino: INodeNo,
+        _handle: FileHandle,
+        _flags: IoctlFlags,
+        command: u32,
+        data: &[u8],
+        _out_size: u32,
+        reply: ReplyIoctl,
+    ) {
+        let data = data.to_vec();
+        let act = move |fs: &SecretFs, call: &Call| fs.ioctl(call, ino.0, command, &data);
+        self.change_call(request, Asked::of("ioctl", ino.0), reply, act, |reply, result| match result {
+            Ok(()) => reply.ioctl(0, &[]),
+            Err(errno) => reply.error(errno),
+        });
+    }
+
     fn access(&self, _request: &Request, _ino: INodeNo, _mask: AccessFlags, reply: ReplyEmpty) {
+        self.count("access");
         // The kernel decides by the mode bits (default_permissions) and does not ask.
         reply.error(Errno::ENOSYS);
     }

@@ -8,10 +8,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use fuser::{Errno, Request};
+use zeroize::Zeroizing;
 
 use crate::clock::Clock;
-use crate::fs::attr::{DirEntry, Entry, Opened, Stat};
+use crate::fs::attr::{Entry, Opened, Stat};
 use crate::fs::errno::{FsError, FsResult};
+use crate::fs::handles::Listed;
 use crate::fs::journal::Asked;
 use crate::fs::{Call, SecretFs};
 use crate::store::Wait;
@@ -52,6 +54,11 @@ impl Adapter {
         Ok(Self { fs, pool: Pool::default(), inflight, limits, clock })
     }
 
+    /// Counts a request of the kernel. Every one that reaches us is, so that what costs nothing can be seen to.
+    pub(super) fn count(&self, call: &'static str) {
+        self.fs.metrics().requests.add(call);
+    }
+
     pub(super) fn call(&self, request: &Request, limit: Duration) -> Call {
         let wait = Wait::at_most(&*self.clock, limit);
         Call { uid: request.uid(), gid: request.gid(), thread: request.pid(), wait }
@@ -59,7 +66,7 @@ impl Adapter {
 
     /// A call that never waits.
     pub(super) fn at_once<T>(&self, asked: &Asked, act: impl FnOnce(&SecretFs) -> FsResult<T>) -> Result<T, Errno> {
-        self.fs.metrics().requests.add();
+        self.count(asked.operation);
         verdict(&self.fs, asked, guarded(&self.fs, act))
     }
 
@@ -72,7 +79,7 @@ impl Adapter {
         act: impl Fn(&SecretFs, &Call) -> FsResult<T> + Send + 'static,
         send: Sender<R, T>,
     ) {
-        self.fs.metrics().requests.add();
+        self.count(asked.operation);
         let call = self.call(request, self.limits.read);
         match guarded(&self.fs, |fs| act(fs, &Call { wait: Wait::No, ..call })) {
             Err(error) if error.is_not_in_memory() => self.on_pool(call, asked, reply, act, send),
@@ -89,7 +96,7 @@ impl Adapter {
         act: impl FnOnce(&SecretFs, &Call) -> FsResult<T> + Send + 'static,
         send: Sender<R, T>,
     ) {
-        self.fs.metrics().requests.add();
+        self.count(asked.operation);
         let call = self.call(request, self.limits.change);
         self.on_pool(call, asked, reply, act, send);
     }
@@ -148,11 +155,15 @@ impl Answer for (Entry, Opened) {
 }
 
 /// A handle of a directory.
-pub(super) struct OpenedDir(pub u64);
+pub(super) struct OpenedDir {
+    pub handle: u64,
+    /// Whether the kernel may keep its names.
+    pub cached: bool,
+}
 
 impl Answer for OpenedDir {
     fn take_back(self, fs: &SecretFs) {
-        fs.releasedir(self.0);
+        fs.releasedir(self.handle);
     }
 }
 
@@ -164,4 +175,4 @@ macro_rules! nothing_to_take_back {
     };
 }
 
-nothing_to_take_back!((), Stat, String, Vec<u8>, Arc<Vec<DirEntry>>);
+nothing_to_take_back!((), Stat, String, Vec<u8>, Zeroizing<Vec<u8>>, Listed);

@@ -5,8 +5,9 @@
 
 use std::ffi::OsStr;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver, Sender};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -23,12 +24,13 @@ enum Message {
 pub struct Announcer {
     queue: Sender<Message>,
     unstarted: Mutex<Option<Receiver<Message>>>,
+    stopped: Arc<AtomicBool>,
 }
 
 impl Default for Announcer {
     fn default() -> Self {
         let (queue, receiver) = mpsc::channel();
-        Self { queue, unstarted: Mutex::new(Some(receiver)) }
+        Self { queue, unstarted: Mutex::new(Some(receiver)), stopped: Arc::default() }
     }
 }
 
@@ -37,14 +39,21 @@ impl Announcer {
     pub(super) fn start(&self, notifier: Notifier) -> io::Result<()> {
         let receiver = self.unstarted.lock().unwrap_or_else(PoisonError::into_inner).take();
         let Some(receiver) = receiver else { return Ok(()) };
-        thread::Builder::new().name("akvfs-notify".into()).spawn(move || announce(&receiver, &notifier))?;
+        let stopped = self.stopped.clone();
+        thread::Builder::new().name("akvfs-notify".into()).spawn(move || announce(&receiver, &notifier, &stopped))?;
         Ok(())
+    }
+
+    /// Nothing is told any more: the mount is about to go, and what the kernel believes goes with it.
+    pub fn stop(&self) {
+        self.stopped.store(true, Ordering::Relaxed);
     }
 }
 
-fn announce(queue: &Receiver<Message>, notifier: &Notifier) {
+fn announce(queue: &Receiver<Message>, notifier: &Notifier, stopped: &AtomicBool) {
     for message in queue {
         match message {
+            Message::Tell(_) if stopped.load(Ordering::Relaxed) => {}
             Message::Tell(notice) => tell(notifier, &notice),
             // Who waited no longer does not matter.
             Message::Reached(reached) => drop(reached.send(())),
@@ -57,6 +66,7 @@ fn tell(notifier: &Notifier, notice: &Notice) {
         Notice::Entry(parent, name) => notifier.inval_entry(INodeNo(*parent), OsStr::new(name)),
         // An offset below 0 means: the attributes, not the bytes (fuse_lowlevel.h).
         Notice::Attributes(ino) => notifier.inval_inode(INodeNo(*ino), -1, 0),
+        Notice::Content(ino) => notifier.inval_inode(INodeNo(*ino), 0, 0),
     };
     if let Err(error) = told {
         // What the kernel did not drop ends with its time to live.
@@ -73,7 +83,9 @@ impl Kernel for Announcer {
     fn settle(&self, limit: Duration) {
         let (reached, wait) = mpsc::channel();
         if self.queue.send(Message::Reached(reached)).is_ok() {
-            let _ = wait.recv_timeout(limit);
+            if wait.recv_timeout(limit).is_err() {
+                tracing::warn!("the kernel has not dropped what it was told to within {limit:?}");
+            }
         }
     }
 }

@@ -5,11 +5,15 @@ use std::time::{Duration, SystemTime};
 
 use fuser::{
     Errno, FileAttr, FileHandle, FileType, FopenFlags, Generation, INodeNo, ReplyAttr, ReplyCreate, ReplyData,
-    ReplyDirectory, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr,
+    ReplyDirectory, ReplyDirectoryPlus, ReplyEmpty, ReplyEntry, ReplyOpen, ReplyXattr,
 };
 use zeroize::Zeroizing;
 
-use crate::fs::attr::{Attr, DirEntry, Entry, Kind, Opened, Stat};
+use crate::fs::attr::{Attr, Entry, Kind, Opened, Stat};
+use crate::fs::handles::Listed;
+use crate::fs::{Call, SecretFs};
+
+use super::dispatch::OpenedDir;
 
 fn seconds(at: i64) -> SystemTime {
     let distance = Duration::from_secs(at.unsigned_abs());
@@ -18,7 +22,7 @@ fn seconds(at: i64) -> SystemTime {
 }
 
 fn file_attr(attr: &Attr) -> FileAttr {
-    let time = seconds(attr.mtime);
+    let time = seconds(attr.mtime) + Duration::from_nanos(attr.nanos.into());
     FileAttr {
         ino: INodeNo(attr.ino),
         size: attr.size,
@@ -46,13 +50,19 @@ fn file_type(kind: Kind) -> FileType {
     }
 }
 
+/// The attributes of an entry: the number that the kernel asks by goes where fuser takes it from. Where programs see
+/// another one, a getattr has to tell it.
+fn asked_by(entry: &Entry) -> (FileAttr, Duration) {
+    let attr = FileAttr { ino: INodeNo(entry.node), ..file_attr(&entry.stat.attr) };
+    (attr, if entry.node == entry.stat.attr.ino { entry.stat.ttl } else { Duration::ZERO })
+}
+
 pub(super) fn send_entry(reply: ReplyEntry, result: Result<Entry, Errno>) {
     match result {
         Ok(entry) => {
-            // The number that the kernel asks by goes where fuser takes it from: the attributes.
-            let attr = FileAttr { ino: INodeNo(entry.node), ..file_attr(&entry.stat.attr) };
-            let attr_ttl = if entry.node == entry.stat.attr.ino { entry.stat.ttl } else { Duration::ZERO };
-            reply.entry_with_ttls(&entry.ttl, &attr_ttl, &attr, Generation(0));
+            let (attr, attr_ttl) = asked_by(&entry);
+            // The attributes' time comes first.
+            reply.entry_with_ttls(&attr_ttl, &entry.ttl, &attr, Generation(0));
         }
         Err(errno) => reply.error(errno),
     }
@@ -100,15 +110,51 @@ pub(super) fn send_data(reply: ReplyData, result: Result<Zeroizing<Vec<u8>>, Err
     }
 }
 
-/// Entries from an offset on; offset 1 is behind the first.
-pub(super) fn send_entries((mut reply, offset): (ReplyDirectory, u64), result: Result<Arc<Vec<DirEntry>>, Errno>) {
-    let entries = match result {
-        Ok(entries) => entries,
+pub(super) fn send_opendir(reply: ReplyOpen, result: Result<OpenedDir, Errno>) {
+    match result {
+        Ok(OpenedDir { handle, cached: true }) => {
+            reply.opened(FileHandle(handle), FopenFlags::FOPEN_CACHE_DIR | FopenFlags::FOPEN_KEEP_CACHE);
+        }
+        Ok(OpenedDir { handle, cached: false }) => reply.opened(FileHandle(handle), FopenFlags::empty()),
+        Err(errno) => reply.error(errno),
+    }
+}
+
+/// As many entries as there is room for.
+pub(super) fn send_entries(mut reply: ReplyDirectory, result: Result<Listed, Errno>) {
+    let listed = match result {
+        Ok(listed) => listed,
         Err(errno) => return reply.error(errno),
     };
-    let start = usize::try_from(offset).unwrap_or(usize::MAX);
-    for (at, entry) in entries.iter().enumerate().skip(start) {
-        if reply.add(INodeNo(entry.ino), at as u64 + 1, file_type(entry.kind), &entry.name) {
+    for (offset, entry) in listed.entries() {
+        if reply.add(INodeNo(entry.ino), offset, file_type(entry.kind), &entry.name) {
+            break;
+        }
+    }
+    reply.ok();
+}
+
+/// Who asked, and what knows the entries, for an answer that is made while there is room for more.
+pub(super) struct PlusReply {
+    pub reply: ReplyDirectoryPlus,
+    pub fs: Arc<SecretFs>,
+    pub call: Call,
+}
+
+/// As many entries as there is room for, each as if it had been looked up.
+pub(super) fn send_entries_plus(asked: PlusReply, result: Result<Listed, Errno>) {
+    let PlusReply { mut reply, fs, call } = asked;
+    let listed = match result {
+        Ok(listed) => listed,
+        Err(errno) => return reply.error(errno),
+    };
+    for (offset, name) in listed.entries() {
+        let entry = fs.list_entry(&call, listed.dir, name);
+        // One time to live is for the name and its attributes.
+        let (attr, attr_ttl) = asked_by(&entry);
+        let full = reply.add(INodeNo(entry.node), offset, &name.name, &attr_ttl.min(entry.ttl), &attr, Generation(0));
+        if full {
+            fs.forget(entry.node, 1);
             break;
         }
     }

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use crate::clock::{Clock, unix_seconds};
+use crate::clock::{Clock, Moment, unix_seconds};
 use crate::secret::{
-    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
+    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp,
+    Version,
 };
 use crate::store::{Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
 
@@ -112,5 +113,9 @@ impl SecretStore for Metered {
 
     fn expire(&self, name: Option<&SecretName>) {
         self.below.expire(name);
+    }
+
+    fn time_at(&self, moment: Moment) -> Option<Timestamp> {
+        self.below.time_at(moment)
     }
 }

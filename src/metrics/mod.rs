@@ -15,6 +15,7 @@ use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::secret::SecretName;
 use crate::store::{ErrorKind, Operation};
 
 /// Every operation.
@@ -157,6 +158,11 @@ impl Tally {
         *self.lock().entry(word).or_default() += 1;
     }
 
+    /// How many, of all words together.
+    pub fn total(&self) -> u64 {
+        self.lock().values().sum()
+    }
+
     /// Every word that was counted, in order.
     pub fn all(&self) -> BTreeMap<&'static str, u64> {
         self.lock().clone()
@@ -165,6 +171,36 @@ impl Tally {
     fn lock(&self) -> MutexGuard<'_, BTreeMap<&'static str, u64>> {
         // A count is one step, so a panic elsewhere leaves the map whole.
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Names counted by [`Reads`]. A vault with more is not read by name.
+const MOST_NAMES: usize = 4096;
+
+/// How often each secret was opened for reading. Names are not secret; still they stay in the mount's own file.
+#[derive(Debug, Default)]
+pub struct Reads(Mutex<BTreeMap<SecretName, u64>>);
+
+impl Reads {
+    /// One more of `name`, where there is room for it.
+    pub fn add(&self, name: &SecretName) {
+        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(count) = counts.get_mut(name) {
+            *count += 1;
+        } else if counts.len() < MOST_NAMES {
+            counts.insert(name.clone(), 1);
+        }
+    }
+
+    /// The `count` that were read most, the most first.
+    pub fn most(&self, count: usize) -> Vec<(SecretName, u64)> {
+        let mut all: Vec<_> = {
+            let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            counts.iter().map(|(name, count)| (name.clone(), *count)).collect()
+        };
+        all.sort_by_key(|(_, count)| std::cmp::Reverse(*count));
+        all.truncate(count);
+        all
     }
 }
 
@@ -224,6 +260,12 @@ pub struct Metrics {
     pub hits: ByOperation<Counter>,
     /// What it had to ask for.
     pub misses: ByOperation<Counter>,
+    /// What it answered with the last that it knew, since the vault did not.
+    pub stale: ByOperation<Counter>,
+    /// Since when the vault has not answered; never, while it does.
+    pub silent_since: Last,
+    /// How often all that is in use was asked anew.
+    pub refreshes: Counter,
     /// Values put out of the cache for lack of room.
     pub evictions: Counter,
     /// Values in the cache.
@@ -234,14 +276,24 @@ pub struct Metrics {
     pub listing: Last,
     /// Values that were opened for reading.
     pub opens: Counter,
+    /// Which of them.
+    pub reads: Reads,
+    /// Looks at everything that a signal asked for, and that are over.
+    pub hangups: Counter,
+    /// Those of them that the vault did not answer.
+    pub hangups_failed: Counter,
+    /// Opens of values that were told to the audit.
+    pub audited: Counter,
+    /// Those of them whose line was lost.
+    pub audit_lost: Counter,
     /// Values that programs wrote.
     pub saves: Counter,
     /// Versions that these made: fewer, where a save changed nothing.
     pub versions: Counter,
     /// Failures of file operations, by errno; routine ones are left out.
     pub errors: Tally,
-    /// Requests of the kernel.
-    pub requests: Counter,
+    /// Requests of the kernel, by the call that they ask for.
+    pub requests: Tally,
     /// Requests that failed inside.
     pub panics: Counter,
 }
@@ -252,13 +304,18 @@ impl Metrics {
         self.write_vault(page);
         self.write_cache(page);
         page.number("akvfs_value_opens_total", "counter", "Values opened for reading.", self.opens.get());
+        page.number("akvfs_audited_total", "counter", "Opens of values told to the audit.", self.audited.get());
+        page.number("akvfs_audit_lost_total", "counter", "Lines of the audit that were lost.", self.audit_lost.get());
         page.number("akvfs_saves_total", "counter", "Values that programs wrote.", self.saves.get());
         page.number("akvfs_versions_made_total", "counter", "Versions that saves made.", self.versions.get());
         page.family("akvfs_errors_total", "counter", "File operations that failed, by errno; routine ones left out.");
         for (errno, count) in self.errors.all() {
             page.sample("akvfs_errors_total", &[("errno", errno)], count);
         }
-        page.number("akvfs_kernel_requests_total", "counter", "Requests of the kernel.", self.requests.get());
+        page.family("akvfs_kernel_requests_total", "counter", "Requests of the kernel, by call.");
+        for (call, count) in self.requests.all() {
+            page.sample("akvfs_kernel_requests_total", &[("call", call)], count);
+        }
         page.number("akvfs_panics_total", "counter", "Requests that failed inside akvfs.", self.panics.get());
     }
 
@@ -293,6 +350,11 @@ impl Metrics {
         for (name, help, counters) in [
             ("akvfs_cache_hits_total", "Questions that the cache answered from memory.", &self.hits),
             ("akvfs_cache_misses_total", "Questions that it had to ask the vault.", &self.misses),
+            (
+                "akvfs_cache_stale_total",
+                "Questions answered with the last known, since the vault did not.",
+                &self.stale,
+            ),
         ] {
             page.family(name, "counter", help);
             for (operation, counter) in counters.all().filter(|(_, counter)| counter.get() > 0) {

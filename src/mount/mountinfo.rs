@@ -18,6 +18,8 @@ pub struct Mount {
     pub kind: String,
     /// What is mounted.
     pub source: OsString,
+    /// Whether nothing can be written there.
+    pub read_only: bool,
 }
 
 impl Mount {
@@ -46,10 +48,11 @@ fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
     let dir = PathBuf::from(unescape(fields.nth(3)?));
+    let read_only = fields.next()?.split(|byte| *byte == b',').any(|option| option == b"ro");
     let mut behind = fields.skip_while(|field| *field != b"-").skip(1);
     let kind = String::from_utf8_lossy(behind.next()?).into_owned();
     let source = unescape(behind.next()?);
-    Some(Mount { id, dir, kind, source })
+    Some(Mount { id, dir, kind, source, read_only })
 }
 
 /// Space, tab, newline and backslash stand as a backslash and three octal digits.
@@ -101,7 +104,7 @@ mod tests {
 
     const TABLE: &[u8] = b"21 1 254:0 / / rw,relatime - ext4 /dev/root rw
 22 21 0:20 / /proc rw,nosuid shared:5 master:2 - proc proc rw
-90 21 0:44 / /mnt/a\\040b\\134c rw,nosuid,nodev,noexec - fuse.akvfs https://contoso.vault.azure.net rw,user_id=0
+90 21 0:44 / /mnt/a\\040b\\134c ro,nosuid,nodev,noexec - fuse.akvfs https://contoso.vault.azure.net rw,user_id=0
 91 21 0:45 / /mnt/twice rw - tmpfs tmpfs rw
 92 91 0:46 / /mnt/twice rw - fuse.akvfs local: rw
 broken line
@@ -111,10 +114,12 @@ broken line
     fn fields_are_found_before_and_behind_the_dash() {
         let mounts = parse(TABLE);
         assert_eq!(mounts.len(), 5);
-        assert_eq!(mounts[1], Mount { id: 22, dir: "/proc".into(), kind: "proc".to_owned(), source: "proc".into() });
+        let (dir, kind, source) = ("/proc".into(), "proc".to_owned(), "proc".into());
+        assert_eq!(mounts[1], Mount { id: 22, dir, kind, source, read_only: false });
         assert_eq!(mounts[2].dir, Path::new("/mnt/a b\\c"));
         assert_eq!(mounts[2].source, "https://contoso.vault.azure.net");
         assert!(mounts[2].is_akvfs() && !mounts[1].is_akvfs());
+        assert!(mounts[2].read_only && !mounts[4].read_only);
     }
 
     #[test]

@@ -19,6 +19,7 @@ use std::time::Duration;
 pub use entry::{Entry, Kind};
 pub use words::{OptionError, refusal};
 
+use super::audit::Target;
 use super::daemon::MOUNT_TIMEOUT;
 use crate::secret::SecretName;
 
@@ -102,6 +103,10 @@ pub struct MountOptions {
     pub cache_size: usize,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
+    /// How often what the kernel merely still holds is asked for again.
+    pub idle_ttl: Duration,
+    /// How long the last that is known stands in for a vault that does not answer; zero: never.
+    pub max_stale: Duration,
     /// How long "no such secret" is believed without a listing.
     pub negative_ttl: Duration,
     /// Owner of all files; who mounts, if not given.
@@ -114,6 +119,10 @@ pub struct MountOptions {
     pub file_mode: Option<u16>,
     /// Permissions of directories.
     pub dir_mode: Option<u16>,
+    /// Every open of a value is told.
+    pub audit: bool,
+    /// Where, if not where the log goes.
+    pub audit_file: Option<PathBuf>,
     /// Users other than the one who mounts are let in, as far as owner and permissions allow.
     pub allow_other: bool,
     /// Permissions hold. Always so; the word counts where somebody else has mounted (`/dev/fd/N`).
@@ -144,12 +153,16 @@ impl Default for MountOptions {
             lazy_auth: false,
             cache_size: 64 << 20,
             kernel_ttl: Duration::from_secs(60),
+            idle_ttl: Duration::from_secs(600),
+            max_stale: Duration::from_secs(3600),
             negative_ttl: Duration::from_secs(1),
             uid: None,
             gid: None,
             umask: None,
             file_mode: None,
             dir_mode: None,
+            audit: false,
+            audit_file: None,
             allow_other: false,
             default_permissions: false,
         }
@@ -165,6 +178,11 @@ impl MountOptions {
     /// The permissions that directories show, likewise.
     pub fn mode_of_directories(&self) -> u16 {
         self.dir_mode.unwrap_or_else(|| self.unless_read_only(self.umask.map_or(0o700, |umask| 0o777 & !umask)))
+    }
+
+    /// Whether opens of values are told of, so that the kernel must not answer them by itself.
+    pub fn is_audited(&self) -> bool {
+        self.audit || self.audit_file.is_some()
     }
 
     fn unless_read_only(&self, mode: u16) -> u16 {
@@ -204,6 +222,8 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "max_writes", kind: Kind::Rate(|all| &mut all.mount.max_writes), help: "Changes sent to the vault, at most" },
     Entry { name: "cache_size", kind: Kind::Size(|all| &mut all.mount.cache_size), help: "Room for values in memory" },
     Entry { name: "kernel_ttl", kind: Kind::Duration(|all| &mut all.mount.kernel_ttl), help: "The longest time the kernel keeps names and attributes" },
+    Entry { name: "idle_ttl", kind: Kind::Limit(|all| &mut all.mount.idle_ttl), help: "How often what nobody asks for, but the kernel still holds, is asked for again" },
+    Entry { name: "max_stale", kind: Kind::Duration(|all| &mut all.mount.max_stale), help: "How long after its ttl the last known value stands in for a vault that does not answer; 0s: never" },
     Entry { name: "negative_ttl", kind: Kind::Duration(|all| &mut all.mount.negative_ttl), help: "How long a name that the vault did not have is taken to be missing" },
     Entry { name: "delete_delay", kind: Kind::Duration(|all| &mut all.mount.delete_delay), help: "How long an unlinked value waits for a new file of its name before the delete is sent" },
     Entry { name: "final_newline", kind: Kind::Choice(|all| &mut all.mount.final_newline_as_before, ["keep", "as_before"]), help: "Keep the newline that an editor puts at the end, or take it off where there was none" },
@@ -223,11 +243,23 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "dir_mode", kind: Kind::Mode(|all| &mut all.mount.dir_mode), help: "Permissions of directories; 0700 unless given, 0500 under ro" },
     Entry { name: "allow_other", kind: Kind::Flag(|all| &mut all.mount.allow_other), help: "Let other users in, as far as owner, group and permissions allow" },
     Entry { name: "default_permissions", kind: Kind::Flag(|all| &mut all.mount.default_permissions), help: "The kernel checks owner, group and permissions; always so" },
+    Entry { name: "audit", kind: Kind::Flag(|all| &mut all.mount.audit), help: "Tell of every open of a value: when, who, which program, which version" },
+    Entry { name: "audit_file", kind: Kind::Path(|all| &mut all.mount.audit_file), help: "The file for that, instead of syslog" },
     Entry { name: "config", kind: Kind::Path(|all| &mut all.config), help: "A TOML file with options; the environment and the command line win over it" },
     Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error, not to syslog" },
 ];
 
 impl Settings {
+    /// Where the audit goes, if there is one.
+    pub fn audit_target(&self) -> Option<Target> {
+        match &self.mount.audit_file {
+            Some(file) => Some(Target::File(file.clone())),
+            None if !self.mount.audit => None,
+            None if self.foreground => Some(Target::Stderr),
+            None => Some(Target::Syslog),
+        }
+    }
+
     /// What differs from the defaults, as a `-o` list.
     pub fn in_short(&self) -> String {
         let mut all = self.clone();

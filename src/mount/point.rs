@@ -56,11 +56,16 @@ pub fn check_others(options: &MountOptions, place: &Place) -> Result<(), String>
             Err("allow_other needs default_permissions where somebody else mounts: -o allow_other,default_permissions"
                 .to_owned())
         }
-        Place::Directory(_) if !process::is_root() && !allows_others(&read_or_nothing(FUSE_CONF)) => {
+        Place::Directory(_) if !process::is_root() && !others_allowed() => {
             Err(format!("allow_other is for root only; to allow it to all, write user_allow_other into {FUSE_CONF}"))
         }
         _ => Ok(()),
     }
+}
+
+/// Whether a user other than root may let others in.
+pub fn others_allowed() -> bool {
+    allows_others(&read_or_nothing(FUSE_CONF))
 }
 
 /// A file that is missing or may not be read says nothing.

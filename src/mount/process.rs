@@ -94,12 +94,23 @@ pub unsafe fn take_descriptor(descriptor: RawFd) -> io::Result<OwnedFd> {
 
 /// Asks the file system at `path` about itself (statvfs(3)), and waits for its answer, for ever if there is none.
 pub fn file_system_answers(path: &Path) -> bool {
-    let Ok(path) = CString::new(path.as_os_str().as_bytes()) else { return false };
+    ask_file_system(path).is_ok()
+}
+
+/// The same, with why not.
+pub fn ask_file_system(path: &Path) -> io::Result<()> {
+    let path = CString::new(path.as_os_str().as_bytes())?;
     // SAFETY: all zeroes is a valid `statvfs`; both pointers are to what lives through the call.
     unsafe {
         let mut about: libc::statvfs = std::mem::zeroed();
-        libc::statvfs(path.as_ptr(), &mut about) == 0
+        check(libc::statvfs(path.as_ptr(), &mut about)).map(drop)
     }
+}
+
+/// Asks the daemon `process` to look again.
+pub fn hang_up(process: i32) -> io::Result<()> {
+    // SAFETY: numbers.
+    check(unsafe { libc::kill(process, libc::SIGHUP) }).map(drop)
 }
 
 /// Goes over to another mount namespace, `/proc/PID/ns/mnt`. Must be called while there is one thread.

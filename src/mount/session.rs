@@ -3,24 +3,27 @@
 use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::Receiver;
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use zeroize::Zeroizing;
 
-use crate::cache::{CacheOptions, CachedStore};
+use crate::cache::{CacheOptions, CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
+use crate::fs::audit::Audit;
 use crate::fs::processes::ProcFs;
 use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, ServeOptions, Server};
 use crate::metrics::{Metered, Metrics};
-use crate::store::{ErrorKind, SecretStore, StoreError, Wait};
+use crate::store::{Change, ErrorKind, SecretStore, StoreError, Wait};
 use crate::vault::{
     AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
 };
 
+use super::audit::AuditLog;
 use super::options::{Auth, MountOptions, Settings};
 use super::point::Place;
 use super::source::{Source, Vault};
@@ -41,6 +44,10 @@ pub struct Session {
     place: Place,
     /// For the service manager.
     status: String,
+    audit: Option<Arc<AuditLog>>,
+    announcer: Arc<Announcer>,
+    /// Keeps what is in use fresh.
+    watch: Watch,
     /// Ends the thread that sends delayed removals.
     ending: Arc<AtomicBool>,
     /// The embedded vault. It ends last.
@@ -68,10 +75,15 @@ pub enum MountError {
 }
 
 fn remedy(kind: ErrorKind) -> String {
-    match crate::fs::errno::remedy(kind) {
+    match remedy_for(kind) {
         "" => String::new(),
         remedy => format!("; {remedy}"),
     }
+}
+
+/// What to do about a failure; empty where nothing general can be said.
+pub fn remedy_for(kind: ErrorKind) -> &'static str {
+    crate::fs::errno::remedy(kind)
 }
 
 /// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
@@ -87,17 +99,23 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     }
     let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));
     let announcer = Arc::new(Announcer::default());
-    let fs = SecretFs::new(store, clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
-    let fs = Arc::new(fs.counting(metrics));
+    let fs =
+        SecretFs::new(store.clone(), clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
+    let audit = start_audit(settings, &metrics)?;
+    let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
+    let fs = Arc::new(fs.counting(metrics).audited(told));
     let limits = Limits { read: options.timeout, change: options.write_timeout };
     let shown = Shown { source: &source.text, to_others: options.allow_other };
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     let ending = Arc::new(AtomicBool::new(false));
-    start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(|error| MountError::Kernel(error.to_string()))?;
+    let cannot = |error: io::Error| MountError::Kernel(error.to_string());
+    start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(cannot)?;
+    start_listening(store.changes(), fs.clone()).map_err(cannot)?;
+    let watch = keep_fresh(store, fs.clone(), options)?;
     tracing::info!("akvfs {} has mounted {source} at {place}", env!("CARGO_PKG_VERSION"));
     let status = format!("{source} is mounted");
-    Ok(Session { fs, serving, clock, place: place.clone(), status, ending, _server: server })
+    Ok(Session { fs, serving, clock, place: place.clone(), status, announcer, watch, audit, ending, _server: server })
 }
 
 fn device(place: &Place) -> Result<Device<'_>, MountError> {
@@ -111,7 +129,11 @@ fn device(place: &Place) -> Result<Device<'_>, MountError> {
     }
 }
 
-fn connect(
+/// A client that signs in as `options` say, and the embedded vault that it is for, which ends when dropped.
+///
+/// # Errors
+/// If the vault does not start, or the options do not fit. The vault is not asked.
+pub fn connect(
     vault: &Vault,
     options: &MountOptions,
     clock: &Arc<dyn Clock>,
@@ -147,6 +169,20 @@ fn connect(
             let tokens = azure_tokens(how, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
+    }
+}
+
+fn start_audit(settings: &Settings, metrics: &Arc<Metrics>) -> Result<Option<Arc<AuditLog>>, MountError> {
+    let Some(target) = settings.audit_target() else { return Ok(None) };
+    let metrics = metrics.clone();
+    let started = AuditLog::start(&target, Box::new(move || metrics.audit_lost.add()));
+    let cannot = |error| MountError::Kernel(format!("the audit cannot be written to {target}: {error}"));
+    started.map(|log| Some(Arc::new(log))).map_err(cannot)
+}
+
+impl Audit for AuditLog {
+    fn say(&self, line: String) {
+        AuditLog::say(self, line);
     }
 }
 
@@ -193,6 +229,7 @@ fn cache_options(options: &MountOptions) -> CacheOptions {
     CacheOptions {
         ttl: options.ttl,
         negative_ttl: options.negative_ttl,
+        max_stale: options.max_stale,
         bytes: options.cache_size,
         ..CacheOptions::default()
     }
@@ -232,6 +269,7 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         always_set: options.always_set,
         expires_in: options.expires_in,
         kernel_ttl: options.kernel_ttl,
+        negative_ttl: options.negative_ttl,
         write_timeout: options.write_timeout,
         about,
     }
@@ -259,18 +297,38 @@ fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBoo
     thread::Builder::new().name("akvfs-removals".into()).spawn(tick).map(drop)
 }
 
+/// Tells the files what other parties change. The thread ends with the store.
+fn start_listening(changes: Receiver<Change>, fs: Arc<SecretFs>) -> io::Result<()> {
+    let listen = move || changes.iter().for_each(|change| fs.heard(&change));
+    thread::Builder::new().name("akvfs-news".into()).spawn(listen).map(drop)
+}
+
+fn keep_fresh(store: Arc<CachedStore>, fs: Arc<SecretFs>, options: &MountOptions) -> Result<Watch, MountError> {
+    let seed = getrandom::u64().map_err(|error| MountError::Client(format!("no random numbers: {error}")))?;
+    let how = RefreshOptions {
+        ttl: options.ttl,
+        kernel_ttl: options.kernel_ttl,
+        idle_ttl: options.idle_ttl,
+        all_held: false,
+        timeout: options.timeout,
+        seed,
+    };
+    let refresher = Refresher::new(store, Box::new(move || fs.held_secrets()), how);
+    Watch::start(refresher).map_err(|error| MountError::Kernel(error.to_string()))
+}
+
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        let Self { fs, serving, clock, place, status, ending, _server } = self;
+        let Self { fs, serving, clock, place, status, announcer, watch, audit, ending, _server } = self;
         let loops = join_in_background(serving, stop.clone())?;
         let watchdog = Watchdog::start(answers(&place), clock.clone());
         let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
         supervisor::ready(&status);
-        let reason = carry(&fs, &clock, stop);
+        let reason = carry(&fs, audit.as_deref(), &clock, stop);
         tracing::info!("the mount ends: {reason}");
         supervisor::stopping();
-        drop(watchdog);
+        drop((watchdog, watch));
         ending.store(true, Ordering::Relaxed);
         // One limit for all that is left to do.
         let wait = Wait::at_most(&*clock, SETTLE_LIMIT);
@@ -279,6 +337,7 @@ impl Session {
         for path in fs.left_behind() {
             tracing::warn!("{path} was written, and never renamed to what it was meant to be: it is lost");
         }
+        announcer.stop();
         match reason {
             Reason::Unmounted => match loops.join() {
                 Ok(Ok(())) => Ok(()),
@@ -305,10 +364,15 @@ fn join_in_background(serving: Serving, stop: Stop) -> Result<JoinHandle<io::Res
 }
 
 /// Does what is asked for, until it is the end.
-fn carry(fs: &Arc<SecretFs>, clock: &Arc<dyn Clock>, stop: &Stop) -> Reason {
+fn carry(fs: &Arc<SecretFs>, audit: Option<&AuditLog>, clock: &Arc<dyn Clock>, stop: &Stop) -> Reason {
     loop {
         match stop.next() {
-            Event::Refresh => refresh_in_background(fs.clone(), clock.clone()),
+            Event::Refresh => {
+                if let Some(audit) = audit {
+                    audit.reopen();
+                }
+                refresh_in_background(fs.clone(), clock.clone());
+            }
             Event::End(reason) => return reason,
         }
     }
@@ -322,7 +386,10 @@ fn refresh_in_background(fs: Arc<SecretFs>, clock: Arc<dyn Clock>) {
             let wait = Wait::at_most(&*clock, fs.options().write_timeout);
             if let Err(error) = fs.refresh(None, wait) {
                 tracing::warn!("looking again has failed: {error}");
+                fs.metrics().hangups_failed.add();
             }
+            fs.announced(wait);
+            fs.metrics().hangups.add();
         });
     };
     if let Err(error) = thread::Builder::new().name("akvfs-refresh".into()).spawn(look) {

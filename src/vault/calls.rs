@@ -113,7 +113,7 @@ impl Link {
     fn begin(&self, call: &Call<'_>, wait: Wait) -> Result<(), StoreError> {
         match wait {
             Wait::No => Err(StoreError::not_in_memory(call.operation)),
-            Wait::Until(_) => Ok(()),
+            Wait::Until(_) | Wait::Anew(_) => Ok(()),
         }
     }
 
@@ -157,7 +157,7 @@ fn dice() -> f64 {
     f64::from(number) / (f64::from(u32::MAX) + 1.0)
 }
 
-fn unanswered(call: &Call<'_>, failed: Failed) -> StoreError {
+pub(super) fn unanswered(call: &Call<'_>, failed: Failed) -> StoreError {
     StoreError::local(call.operation, call.name, failed.kind, failed.message)
 }
 

@@ -7,6 +7,7 @@
 
 use std::error::Error as _;
 use std::io::Read as _;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,6 +28,10 @@ use super::reply::Reply;
 const MAX_HEADERS: usize = 64;
 /// How long an idle connection is kept.
 const IDLE: Duration = Duration::from_secs(60);
+/// What names under `localhost` mean, whatever a resolver says (RFC 6761, 6.3): plain HTTP is allowed to them. The port
+/// is the URL's.
+const LOOPBACK: [SocketAddr; 2] =
+    [SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0), SocketAddr::new(IpAddr::V6(Ipv6Addr::LOCALHOST), 0)];
 
 /// The service's verbs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -112,6 +117,9 @@ impl Http {
         let mut builder = base_client(options);
         if vault.is_loopback() || options.proxy == Proxy::Direct {
             builder = builder.no_proxy();
+        }
+        if vault.is_loopback() {
+            builder = builder.resolve_to_addrs(vault.host(), &LOOPBACK);
         }
         if let Some(file) = &options.ca_file {
             builder = trust(builder, file)?;

@@ -103,6 +103,24 @@ impl Link {
         self.send(call, Some(&other), wait)
     }
 
+    /// What the vault asks for, whether that is known already or not.
+    pub(super) fn ask_challenge(&self, call: &Call<'_>, wait: Wait) -> Result<Challenge, Failed> {
+        match self.knock(call, wait)? {
+            Knock::Challenged(challenge) => Ok(challenge),
+            Knock::Answered(reply) => {
+                let message =
+                    format!("it answered {} to a request without a token, and not with a challenge", reply.status);
+                Err(Failed::hopeless(ErrorKind::Broken, message))
+            }
+        }
+    }
+
+    /// A token for the vault.
+    pub(super) fn sign_in(&self, call: &Call<'_>, wait: Wait) -> Result<Token, Failed> {
+        let challenge = self.known().map_or_else(|| self.ask_challenge(call, wait), Ok)?;
+        self.token(&challenge, wait)
+    }
+
     /// The first request, without token and body. Whatever becomes of it, nothing has happened in the vault.
     fn knock(&self, call: &Call<'_>, wait: Wait) -> Result<Knock, Failed> {
         let reply = self.send(call, None, wait).map_err(|failed| match failed.outcome {

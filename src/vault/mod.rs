@@ -25,6 +25,7 @@ mod link;
 mod options;
 mod pager;
 mod poller;
+mod probe;
 mod reply;
 mod retry;
 mod retry_after;

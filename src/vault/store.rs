@@ -9,8 +9,10 @@ use super::doubt::Before;
 use super::http::{Payload, Verb};
 use super::link::Call;
 use super::wire::{self, WireError, WirePage};
+use crate::clock::Moment;
 use crate::secret::{
-    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
+    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp,
+    Version,
 };
 use crate::store::{Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
 
@@ -127,6 +129,10 @@ impl SecretStore for SecretClient {
 
     /// A client remembers nothing that a read relies on.
     fn expire(&self, _name: Option<&SecretName>) {}
+
+    fn time_at(&self, moment: Moment) -> Option<Timestamp> {
+        self.link.server_time().at(moment).map(Timestamp)
+    }
 }
 
 impl SecretClient {
@@ -191,7 +197,13 @@ impl SecretClient {
     }
 
     /// A call that reads; see [`Call::changing`].
-    fn call<'a>(&self, operation: Operation, name: Option<&'a SecretName>, verb: Verb, target: Target<'_>) -> Call<'a> {
+    pub(super) fn call<'a>(
+        &self,
+        operation: Operation,
+        name: Option<&'a SecretName>,
+        verb: Verb,
+        target: Target<'_>,
+    ) -> Call<'a> {
         let url = self.link.vault.at(target, self.api_version());
         Call { operation, name, verb, url, payload: None, limit: ONE, change: false }
     }

@@ -4,6 +4,7 @@
 mod certificate;
 #[path = "../client_support/mod.rs"]
 mod client_support;
+mod elsewhere;
 mod file;
 mod order;
 

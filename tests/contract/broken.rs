@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use akvfs::clock::Clock;
+use akvfs::clock::{Clock, Moment};
 use akvfs::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, MAX_VALUE, SecretAttributes, SecretName, SecretProperties, SecretValue,
     Tags, Timestamp, Version,
@@ -122,7 +122,7 @@ impl Broken {
         let longer = Wait::at_most(&*self.clock, Duration::from_secs(30));
         match wait {
             Wait::No if self.is(Flaw::WaitNoWaits) => longer,
-            Wait::Until(_) if self.is(Flaw::DeadlinesAreIgnored) => longer,
+            Wait::Until(_) | Wait::Anew(_) if self.is(Flaw::DeadlinesAreIgnored) => longer,
             _ => wait,
         }
     }
@@ -368,5 +368,9 @@ impl SecretStore for Broken {
 
     fn expire(&self, name: Option<&SecretName>) {
         self.inner.expire(name);
+    }
+
+    fn time_at(&self, moment: Moment) -> Option<Timestamp> {
+        self.inner.time_at(moment)
     }
 }

@@ -19,7 +19,8 @@ fn names(house: &House, path: &str) -> Vec<String> {
     let handle = house.fs.opendir(&house.call(), house.ino(path)).unwrap();
     let entries = house.fs.readdir(&house.call(), handle, 0).unwrap();
     house.fs.releasedir(handle);
-    entries.iter().map(|entry| entry.name.clone()).collect()
+    assert_eq!((entries[0].name.as_str(), entries[1].name.as_str()), (".", ".."));
+    entries[2..].iter().map(|entry| entry.name.clone()).collect()
 }
 
 /// Another party's set.
@@ -67,7 +68,7 @@ fn a_size_is_that_of_the_bytes_that_are_read() {
         let ino = house.ino(&file);
         let handle = house.fs.open(&house.call(), ino, OpenFlags::default()).unwrap();
         // What happens after the open changes neither.
-        house.fs.metrics().requests.add_many(1_000_000);
+        (0..1_000).for_each(|_| house.fs.metrics().requests.add("open"));
         house.clock.advance(Duration::from_secs(1_000));
         let size = house.fs.getattr(&house.call(), ino).unwrap().attr.size;
         let bytes = house.fs.read(handle.handle, 0, usize::MAX).unwrap();

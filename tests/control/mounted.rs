@@ -72,8 +72,8 @@ fn the_metrics_are_prometheus_text() {
     let after = samples(&mounted.read(".akvfs/metrics"));
     let opens = "akvfs_value_opens_total";
     assert_eq!(after[opens], before[opens] + 1.0);
-    let requests = "akvfs_kernel_requests_total";
-    assert!(after[requests] > before[requests]);
+    let lookups = "akvfs_kernel_requests_total{call=\"lookup\"}";
+    assert!(after[lookups] > before[lookups]);
     let set = "akvfs_vault_operations_total{operation=\"set\"}";
     assert_eq!((after[set], after["akvfs_versions_made_total"]), (1.0, 1.0));
 }
@@ -164,4 +164,64 @@ fn a_shell_in_a_directory_that_is_refreshed_stays_there() {
     assert!(shell.status.success(), "{shell:?}");
     let dir = mounted.path("secrets/n");
     assert_eq!(String::from_utf8_lossy(&shell.stdout), format!("{}\nxn\n", dir.display()));
+}
+
+#[test]
+fn every_open_of_a_value_is_audited_and_nothing_else_is() {
+    let place = tempfile::tempdir().unwrap();
+    let file = place.path().join("audit");
+    let options = format!("ttl=10m,audit_file={}", file.display());
+    let served = Served::new();
+    let client = served.client();
+    let version = client.set_secret(&name("n"), &value(CANARY), &SecretAttributes::default()).unwrap();
+    let version = version.properties.version.unwrap().to_string();
+    let disabled = SecretAttributes { enabled: Some(false), ..SecretAttributes::default() };
+    client.set_secret(&name("off"), &value("x"), &disabled).unwrap();
+    let Some(mounted) = Mounted::new(&served.url, &options) else { return };
+    for _ in 0..2 {
+        assert_eq!(mounted.read("secrets/n/value"), CANARY);
+    }
+    mounted.read("files/n");
+    mounted.read(&format!("secrets/n/versions/{version}"));
+    mounted.read("secrets/n/.meta.json");
+    fs::metadata(mounted.path("secrets/n/value")).unwrap();
+    assert_eq!(fs::read_dir(mounted.path("secrets")).unwrap().count(), 2);
+    fs::read(mounted.path("secrets/off/value")).unwrap_err();
+    fs::write(mounted.path("secrets/n/value"), "new").unwrap();
+    fs::read(mounted.path("backup/n")).unwrap();
+    let lines = || -> Vec<Value> {
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(!text.contains(CANARY));
+        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+    };
+    let told = [
+        ("secrets/n/value", "read", Value::from(version.clone()), Value::Null),
+        ("secrets/n/value", "read", version.clone().into(), Value::Null),
+        ("files/n", "read", version.clone().into(), Value::Null),
+        (&format!("secrets/n/versions/{version}"), "read", version.clone().into(), Value::Null),
+        ("secrets/off/value", "read", Value::Null, "EACCES".into()),
+        ("secrets/n/value", "write", Value::Null, Value::Null),
+        ("backup/n", "read", Value::Null, Value::Null),
+    ];
+    crate::mounts::eventually(|| lines().len() == told.len());
+    let us = std::env::current_exe().unwrap();
+    for (line, (path, purpose, version, errno)) in lines().iter().zip(&told) {
+        assert_eq!((&line["path"], &line["for"]), (&Value::from(*path), &Value::from(*purpose)), "{line}");
+        assert_eq!((&line["version"], &line["errno"]), (version, errno), "{line}");
+        // SAFETY: no arguments, cannot fail.
+        let (uid, gid) = unsafe { (libc::geteuid(), libc::getegid()) };
+        assert_eq!((&line["uid"], &line["gid"]), (&uid.into(), &gid.into()));
+        assert_eq!((&line["pid"], &line["program"]), (&std::process::id().into(), &us.to_str().unwrap().into()));
+        assert!(line["time"].as_str().unwrap().ends_with('Z'), "{line}");
+    }
+    assert_eq!(fs::metadata(&file).unwrap().mode() & 0o7777, 0o600);
+    let status: Value = serde_json::from_str(&mounted.read(".akvfs/status.json")).unwrap();
+    assert_eq!((&status["files"]["audited"], &status["files"]["audit_lost"]), (&told.len().into(), &0.into()));
+
+    fs::rename(&file, place.path().join("audit.1")).unwrap();
+    mounted.signal(libc::SIGHUP);
+    crate::mounts::eventually(|| {
+        mounted.read("secrets/n/value");
+        file.exists() && !lines().is_empty()
+    });
 }

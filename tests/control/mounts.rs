@@ -39,6 +39,15 @@ fn signal(pid: u32, signal: libc::c_int) {
     unsafe { libc::kill(pid.try_into().unwrap(), signal) };
 }
 
+/// Waits until `look` says yes.
+pub fn eventually(look: impl Fn() -> bool) {
+    let end = Instant::now() + PATIENCE;
+    while !look() {
+        assert!(Instant::now() < end, "waited in vain");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 fn akvfs() -> Command {
     Command::new(env!("CARGO_BIN_EXE_akvfs"))
 }
@@ -86,6 +95,16 @@ impl Mounted {
 
     pub fn pid(&self) -> u32 {
         self.daemon.id()
+    }
+
+    pub fn signal(&self, number: libc::c_int) {
+        signal(self.daemon.id(), number);
+    }
+
+    /// Leaves a dead mount behind.
+    pub fn kill(&mut self) {
+        self.daemon.kill().unwrap();
+        self.daemon.wait().unwrap();
     }
 
     pub fn log(&self) -> String {

@@ -1,6 +1,8 @@
 //! `akvfs serve`, as the process it is.
 
 use std::io::Read;
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::Path;
 use std::process::Child;
 
 use crate::support::{http, read, serve, url_of as url};
@@ -15,6 +17,11 @@ fn errors(child: &mut Child) -> String {
     text
 }
 
+fn put(path: &Path, text: &str, mode: u32) {
+    std::fs::write(path, text).expect("written");
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).expect("allowed");
+}
+
 fn end(child: &mut Child, signal: i32) {
     // SAFETY: the process is our child and not waited for yet, so the id is still its own.
     assert_eq!(unsafe { libc::kill(child.id().cast_signed(), signal) }, 0);
@@ -26,7 +33,7 @@ fn it_tells_its_address_serves_and_ends_on_a_signal() {
     for signal in [libc::SIGTERM, libc::SIGINT] {
         let dir = tempfile::tempdir().expect("a directory");
         let token = dir.path().join("token");
-        std::fs::write(&token, "right\n").expect("written");
+        put(&token, "right\n", 0o600);
         let mut child =
             start(&["--listen", "127.0.0.1:0", "--token", &token.display().to_string(), "--fault", "503:1"]);
         let url = format!("{}/secrets?api-version=7.6", url(&mut child));
@@ -36,6 +43,35 @@ fn it_tells_its_address_serves_and_ends_on_a_signal() {
         let errors = errors(&mut child);
         assert!(errors.contains("for development"), "{errors}");
         assert!(!errors.contains("right"), "{errors}");
+    }
+}
+
+#[test]
+fn a_token_file_that_others_can_get_at_is_refused() {
+    let dir = tempfile::tempdir().expect("a directory");
+    let at = |name: &str| dir.path().join(name);
+    let mut wrong = vec![("link", "symbolic link"), ("latin", "not UTF-8"), ("empty", "the token is empty")];
+    for (name, mode) in [("read", 0o640), ("write", 0o602), ("both", 0o644)] {
+        put(&at(name), "canary", mode);
+        wrong.push((name, "chmod 0600 it"));
+    }
+    put(&at("kept"), "canary", 0o600);
+    symlink(at("kept"), at("link")).expect("linked");
+    put(&at("empty"), "\n", 0o600);
+    put(&at("latin"), "", 0o600);
+    std::fs::write(at("latin"), b"canary\xff").expect("written");
+    put(&at("theirs"), "canary", 0o600);
+    if chown(at("theirs"), Some(4711), None).is_ok() {
+        wrong.push(("theirs", "it belongs to user 4711"));
+    }
+    for (name, reason) in wrong {
+        let output = serve(&["--listen", "127.0.0.1:0", "--token", &at(name).display().to_string()]).output();
+        let output = output.expect("it ends");
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(!output.status.success() && output.stdout.is_empty(), "{name}: {output:?}");
+        assert!(errors.contains(reason) && errors.trim().lines().count() == 1, "{name}: {errors}");
+        assert!(reason.contains("empty") || errors.contains(&at(name).display().to_string()), "{errors}");
+        assert!(!errors.contains("canary"), "{errors}");
     }
 }
 

@@ -207,8 +207,9 @@ fn versions(world: &World, n: usize, secret: &Secret) -> Compared {
     same(dir, listed(world, &dir)?, all)?;
     let current = names.last().map(ToString::to_string).ok_or(libc::ENOENT);
     let link = world.link(P, &[dir[0], dir[1], dir[2], "current"]);
-    // The name of a version is told with its value alone.
-    same("current", link, if secret.current().is_disabled() { Err(libc::EACCES) } else { current })
+    // Where dates do not tell which of the disabled ones it is, the vault says it with the value alone.
+    let untold = secret.current().is_disabled() && link == Err(libc::EACCES);
+    if untold { Ok(()) } else { same("current", link, current) }
 }
 
 fn document(world: &World, path: &[&str], n: usize, attributes: &Attributes) -> Compared {

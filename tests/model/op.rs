@@ -220,8 +220,7 @@ fn change_attribute(dice: &mut Dice, p: u32, n: usize) -> Op {
 
 /// The next step.
 pub fn next(dice: &mut Dice) -> Op {
-    let (p, n, fd) =
-        (1 + dice.roll(3) as u32, dice.roll(NAMES.len() as u64) as usize, dice.roll(1000) as usize);
+    let (p, n, fd) = (1 + dice.roll(3) as u32, dice.roll(NAMES.len() as u64) as usize, dice.roll(1000) as usize);
     match dice.roll(76) {
         0..=4 => Op::List { p, what: listed(dice, n) },
         5 | 6 => Op::Mkdir { p, n },
@@ -235,7 +234,9 @@ pub fn next(dice: &mut Dice) -> Op {
         29..=31 => Op::Open { p, at: scratch(dice, n), how: dice.of(&[How::Create, How::Create, How::Mkstemp]) },
         32 => Op::Open { p, at: (Dir::Secret(n), "tls.crt"), how: How::Write { truncate: true, append: false } },
         33 => Op::Read { fd },
-        34..=40 => Op::Write { fd, at: dice.of(&[0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 3, 25_600]), data: Bytes(dice.of(&DATA)) },
+        34..=40 => {
+            Op::Write { fd, at: dice.of(&[0, 0, 0, 0, 0, 0, 0, 0, 3, 3, 3, 25_600]), data: Bytes(dice.of(&DATA)) }
+        }
         41 => Op::Truncate { fd, size: dice.of(&[0, 2, 9, 20_000]) },
         42 => Op::TruncatePath { p, at: at(dice, n), size: dice.of(&[0, 2, 9, 30_000]) },
         43 => Op::Fsync { fd },
@@ -246,7 +247,9 @@ pub fn next(dice: &mut Dice) -> Op {
         59 => Op::ToDeleted { p, n },
         60 => Op::Recover { p, n },
         61 => Op::Purge { p, n },
-        62 | 63 => Op::Meta { p, n, how: dice.of(&[Edit::Partly, Edit::Whole, Edit::Renamed]), patch: dice.of(&PATCHES) },
+        62 | 63 => {
+            Op::Meta { p, n, how: dice.of(&[Edit::Partly, Edit::Whole, Edit::Renamed]), patch: dice.of(&PATCHES) }
+        }
         64 => Op::VersionMeta { p, n, back: fd, patch: dice.of(&PATCHES) },
         65 => change_attribute(dice, p, n),
         66 => dice.of(&[Op::GraveMeta { p, n }, Op::RemoveTag { p, at: (Dir::Secret(n), VALUE) }]),

@@ -93,7 +93,11 @@ fn a_value_that_was_restored_stays_visible_when_it_is_moved_aside_again() {
     for _ in 0..2 {
         does(&mut world, move_aside(1, 0, SCRATCH[1]));
         assert_eq!(read(&world), Ok("x".to_owned()));
-        assert_eq!(step(&mut world, Op::Unlink { p: 1, at: (Dir::Secret(0), VALUE) }), Err(libc::ENOENT), "for him it is gone already");
+        assert_eq!(
+            step(&mut world, Op::Unlink { p: 1, at: (Dir::Secret(0), VALUE) }),
+            Err(libc::ENOENT),
+            "for him it is gone already"
+        );
         assert_eq!(read(&world), Ok("x".to_owned()), "for others it is not");
         does(&mut world, Op::Rename { p: 1, from: (Dir::Secret(0), SCRATCH[1]), to: (Dir::Secret(0), VALUE) });
         assert_eq!(read(&world), Ok("x".to_owned()));

@@ -160,7 +160,9 @@ impl World {
             }
         };
         self.fs.releasedir(handle);
-        Ok(errno(entries)?.iter().map(|entry| entry.name.clone()).collect())
+        let names: Vec<_> = errno(entries)?.iter().map(|entry| entry.name.clone()).collect();
+        assert_eq!(names[..2], [".", ".."]);
+        Ok(names[2..].to_vec())
     }
 
     /// The bytes, the size that stat shows, and the permissions.
@@ -357,7 +359,9 @@ impl World {
                 self.blobs.push(blob);
                 Ok(())
             }
-            Op::Restore { p, blob, name, renamed } => self.restore(p, &self.blobs[blob % self.blobs.len()], name, renamed),
+            Op::Restore { p, blob, name, renamed } => {
+                self.restore(p, &self.blobs[blob % self.blobs.len()], name, renamed)
+            }
             Op::Refresh { p } => {
                 let dir = self.walk(p, &[".akvfs"])?.node;
                 self.put(p, (dir, "refresh"), b"", OVERWRITE)
@@ -489,7 +493,11 @@ impl World {
 
     fn restore(&self, p: u32, blob: &[u8], name: &str, renamed: bool) -> Outcome {
         let dir = self.dir(p, Dir::Backups)?;
-        if renamed { self.put_and_rename(p, (dir, ".new"), name, blob) } else { self.put(p, (dir, name), blob, OVERWRITE) }
+        if renamed {
+            self.put_and_rename(p, (dir, ".new"), name, blob)
+        } else {
+            self.put(p, (dir, name), blob, OVERWRITE)
+        }
     }
 
     /// As editors save; who cannot takes the temporary file away.
@@ -513,14 +521,8 @@ impl World {
 const OVERWRITE: OpenFlags =
     OpenFlags { write: true, truncate: true, read_write: false, append: false, exclusive: false };
 
-const CHANGES: [Operation; 6] = [
-    Operation::Set,
-    Operation::Update,
-    Operation::Delete,
-    Operation::Recover,
-    Operation::Purge,
-    Operation::Restore,
-];
+const CHANGES: [Operation; 6] =
+    [Operation::Set, Operation::Update, Operation::Delete, Operation::Recover, Operation::Purge, Operation::Restore];
 
 fn flags(how: How) -> OpenFlags {
     let exclusive = matches!(how, How::Create | How::Mkstemp);

@@ -21,7 +21,7 @@ use akvfs::store::{ErrorKind, StoreError};
 use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 
 /// The longest a program may run.
-const PROGRAM_LIMIT: Duration = Duration::from_secs(20);
+const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 /// The longest a mount takes to appear, and for what must happen at all.
 const SOON: Duration = Duration::from_secs(10);
 /// The longest a daemon takes to end after SIGTERM (DESIGN 5).
@@ -44,18 +44,60 @@ impl World {
 
     /// A mount of this vault.
     pub fn of(vault: Vault, options: &str) -> Option<Self> {
-        let mount = Mount::new(vault.url(), options);
-        Some(Self { mount, vault })
+        Some(Self::lasting(vault, options, MOUNT_LIMIT))
     }
 
-    /// Runs a bash script with `$M` (the mount), `$N` (the secret), `$D` (its directory), `$V` (its value) and `$T` (a
-    /// directory elsewhere).
+    /// The same for a test that takes long.
+    pub fn lasting(vault: Vault, options: &str, limit: Duration) -> Self {
+        let mount = Mount::lasting(vault.url(), options, limit);
+        Self { mount, vault }
+    }
+
+    /// Runs a bash script on `secrets/`; see [`World::bash_at`].
     pub fn bash(&self, secret: &str, script: &str) -> Ran {
         self.mount.bash(secret, script)
     }
 
+    /// Runs a bash script with `$M` (the mount), `$N` (the secret), `$V` (the file that holds its value), `$D` and `$B` (its
+    /// directory and its name in it), `$T` (a directory elsewhere) and `$TYPE` (which types into a program).
+    pub fn bash_at(&self, at: At, secret: &str, script: &str) -> Ran {
+        self.mount.bash_at(at, secret, script)
+    }
+
     pub fn path(&self, path: &str) -> PathBuf {
         self.mount.path(path)
+    }
+}
+
+/// The two files of a secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum At {
+    /// `secrets/n/value`
+    Secret,
+    /// `files/n`
+    Flat,
+}
+
+impl At {
+    /// The file's directory, below the mount.
+    pub fn dir(self, secret: &str) -> String {
+        match self {
+            Self::Secret => format!("secrets/{secret}"),
+            Self::Flat => "files".to_owned(),
+        }
+    }
+
+    /// Its name in that.
+    pub fn base(self, secret: &str) -> &str {
+        match self {
+            Self::Secret => "value",
+            Self::Flat => secret,
+        }
+    }
+
+    /// Both.
+    pub fn path(self, secret: &str) -> String {
+        format!("{}/{}", self.dir(secret), self.base(secret))
     }
 }
 
@@ -175,6 +217,10 @@ pub struct Mount {
 
 impl Mount {
     pub fn new(source: &str, options: &str) -> Self {
+        Self::lasting(source, options, MOUNT_LIMIT)
+    }
+
+    fn lasting(source: &str, options: &str, limit: Duration) -> Self {
         let (dir, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::create_dir(aside.path().join("files")).unwrap();
         let log = File::create(aside.path().join("log")).unwrap();
@@ -187,7 +233,7 @@ impl Mount {
         let daemon = command.spawn().unwrap();
         let mut mount = Self { daemon, dir, aside, ended: Arc::default(), watch: None };
         mount.wait_until_mounted();
-        mount.watch = Some(watch(mount.dir.path(), mount.daemon.id()));
+        mount.watch = Some(watch(mount.dir.path(), mount.daemon.id(), limit));
         mount
     }
 
@@ -236,14 +282,20 @@ impl Mount {
 
     /// See [`World::bash`].
     pub fn bash(&self, secret: &str, script: &str) -> Ran {
-        let dir = self.path(&format!("secrets/{secret}"));
+        self.bash_at(At::Secret, secret, script)
+    }
+
+    /// See [`World::bash_at`].
+    pub fn bash_at(&self, at: At, secret: &str, script: &str) -> Ran {
         let mut command = Command::new("bash");
         command.args(["-c", script]).envs([
             ("M", self.dir.path().to_owned()),
             ("N", secret.into()),
-            ("D", dir.clone()),
-            ("V", dir.join("value")),
+            ("D", self.path(&at.dir(secret))),
+            ("B", at.base(secret).into()),
+            ("V", self.path(&at.path(secret))),
             ("T", self.aside.path().join("files")),
+            ("TYPE", concat!(env!("CARGO_MANIFEST_DIR"), "/tests/mount/type.py").into()),
             ("HOME", self.aside.path().join("files")),
         ]);
         command
@@ -279,11 +331,11 @@ impl Drop for Mount {
 }
 
 /// Breaks the mount when its test hangs.
-fn watch(dir: &Path, daemon: u32) -> (mpsc::Sender<()>, JoinHandle<()>) {
+fn watch(dir: &Path, daemon: u32, limit: Duration) -> (mpsc::Sender<()>, JoinHandle<()>) {
     let (stop, stopped) = mpsc::channel::<()>();
     let dir = dir.to_owned();
     let thread = std::thread::spawn(move || {
-        if stopped.recv_timeout(MOUNT_LIMIT) == Err(mpsc::RecvTimeoutError::Timeout) {
+        if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
             eprintln!("a test hangs on {}; its mount is broken now", dir.display());
             break_connection(&dir, daemon);
         }

@@ -5,14 +5,23 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+mod compiled;
+
 mod calls;
 mod commands;
+mod error_table;
+mod fresh;
 mod harness;
+mod messages;
 mod outages;
+mod programs;
 mod readers;
 mod reading;
 mod readme;
 mod refusals;
 mod removing;
+mod roles;
 mod saving;
+mod unopened;
 mod writers;

@@ -8,12 +8,12 @@ use akvfs::store::ErrorKind;
 
 use super::harness::World;
 
-fn page(path: &str) -> String {
+pub fn page(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
 }
 
 /// The rows of the table whose head starts with `head`, each as its cells.
-fn table(text: &str, head: &str) -> Vec<Vec<String>> {
+pub fn table(text: &str, head: &str) -> Vec<Vec<String>> {
     let rows = text.lines().skip_while(|line| !line.starts_with(head)).skip(2).take_while(|line| line.starts_with('|'));
     let rows: Vec<_> =
         rows.map(|row| row.trim_matches('|').split('|').map(|cell| cell.trim().to_owned()).collect()).collect();
@@ -21,7 +21,7 @@ fn table(text: &str, head: &str) -> Vec<Vec<String>> {
     rows
 }
 
-fn in_backticks(cell: &str) -> Vec<&str> {
+pub fn in_backticks(cell: &str) -> Vec<&str> {
     cell.split('`').skip(1).step_by(2).collect()
 }
 
@@ -86,11 +86,18 @@ fn the_readmes_tree_is_what_stands_there() {
     assert_eq!(found.lines().map(str::to_owned).collect::<BTreeSet<_>>(), written);
 }
 
+/// The text of all files below.
+fn all_below(path: &Path) -> String {
+    if path.is_dir() {
+        std::fs::read_dir(path).unwrap().map(|entry| all_below(&entry.unwrap().path())).collect()
+    } else {
+        std::fs::read_to_string(path).unwrap()
+    }
+}
+
 #[test]
 fn every_sentence_of_the_semantics_has_its_test() {
-    let dir = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mount");
-    let code: String =
-        std::fs::read_dir(dir).unwrap().map(|entry| std::fs::read_to_string(entry.unwrap().path()).unwrap()).collect();
+    let code = all_below(&Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mount"));
     let text = page("docs/semantics.md");
     let mut named = 0;
     for sentence in text.split("\n- ").skip(1).map(|part| part.split("\n#").next().unwrap()) {

@@ -14,7 +14,7 @@ use super::calls::{c_path, call, errno, write};
 use super::harness::{Vault, World, has, name};
 
 /// Everything that can be asked of a vault.
-fn snapshot(vault: &Vault) -> Vec<String> {
+pub fn snapshot(vault: &Vault) -> Vec<String> {
     let mut all: Vec<_> = vault.deleted().into_iter().map(|name| format!("deleted {name}")).collect();
     for secret in vault.live() {
         let value = vault.get(&secret);
@@ -26,7 +26,7 @@ fn snapshot(vault: &Vault) -> Vec<String> {
 }
 
 /// A vault with one of everything that refuses.
-fn fill(vault: &Vault) {
+pub fn fill(vault: &Vault) {
     vault.set("old", "second");
     vault.set("gone", "x");
     vault.client.begin_delete_secret(&name("gone")).unwrap();

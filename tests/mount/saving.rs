@@ -86,6 +86,17 @@ fn of_two_writers_each_saves_whole_and_the_last_close_wins() {
     assert_eq!((world.vault.get("a").as_deref(), world.vault.versions("a").len()), (Ok("first, whole"), 3));
 }
 
+/// Who may still write is seen by inode numbers, and two mounts must not have the same.
+#[test]
+fn a_close_is_told_of_its_save_although_a_file_of_another_mount_is_open() {
+    let worlds = || Some((World::new(&[("a", "x")], "")?, World::new(&[("a", "x")], "")?));
+    let Some((one, other)) = worlds() else { return };
+    let open = other.path("secrets/a/value");
+    let script = format!(r#"exec 3> "{}"; printf '\xff' | tee "$V" > /dev/null"#, open.display());
+    let ran = one.bash("a", &script);
+    assert!(ran.code != 0 && ran.err.contains("Invalid or incomplete multibyte"), "{ran:?}");
+}
+
 #[test]
 fn an_open_file_keeps_the_value_it_was_opened_with() {
     let Some(world) = World::new(&[("a", "old")], "") else { return };

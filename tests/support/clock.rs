@@ -41,6 +41,11 @@ impl ManualClock {
         self.lock().calendar = calendar;
     }
 
+    /// How long it is since its start.
+    pub fn advanced(&self) -> Duration {
+        self.lock().since_start
+    }
+
     /// How long all sleepers slept together.
     pub fn slept(&self) -> Duration {
         self.lock().slept

@@ -14,6 +14,7 @@ use akvfs::secret::{SecretName, SecretValue};
 pub use clock::ManualClock;
 pub use entry::VAULT_URL;
 pub use model::ModelStore;
+pub use switches::Fault;
 pub use vault::Settings;
 
 /// The name `text`, which must be legal.

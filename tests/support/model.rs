@@ -3,9 +3,10 @@
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use akvfs::clock::{Clock, unix_seconds};
+use akvfs::clock::{Clock, Moment, unix_seconds};
 use akvfs::secret::{
-    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Version,
+    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp,
+    Version,
 };
 use akvfs::store::{Answer, Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
 
@@ -48,6 +49,11 @@ impl ModelStore {
     /// The next call of `operation` sleeps until its time is up, and has no effect.
     pub fn hang_next(&self, operation: Operation) {
         self.switches.add_fault(operation, Fault::Hang);
+    }
+
+    /// From now on every call is answered so, without effect, until `None`.
+    pub fn break_down(&self, fault: Option<Fault>) {
+        self.switches.break_down(fault);
     }
 
     /// What did not fail yet does not fail any more.
@@ -189,6 +195,11 @@ impl SecretStore for ModelStore {
     }
 
     fn expire(&self, _name: Option<&SecretName>) {}
+
+    fn time_at(&self, moment: Moment) -> Option<Timestamp> {
+        let ago = self.clock.moment().since(moment).as_secs();
+        Some(Timestamp(unix_seconds(&*self.clock).saturating_sub_unsigned(ago)))
+    }
 }
 
 /// An error as the service would give it, with its status and code.

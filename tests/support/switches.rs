@@ -32,6 +32,7 @@ struct State {
     calls: HashMap<Operation, usize>,
     faults: HashMap<Operation, VecDeque<Fault>>,
     shut: HashSet<Operation>,
+    broken: Option<Fault>,
     waiting: HashMap<Operation, usize>,
 }
 
@@ -46,12 +47,18 @@ impl Switches {
             state = self.changed.wait(state).unwrap_or_else(PoisonError::into_inner);
         }
         *state.waiting.entry(operation).or_default() -= 1;
-        state.faults.get_mut(&operation)?.pop_front()
+        let fault = state.faults.get_mut(&operation).and_then(VecDeque::pop_front);
+        fault.or(state.broken)
     }
 
     /// The next call that has no fault yet gets `fault`.
     pub fn add_fault(&self, operation: Operation, fault: Fault) {
         self.lock().faults.entry(operation).or_default().push_back(fault);
+    }
+
+    /// From now on every call gets this fault, unless it has another.
+    pub fn break_down(&self, fault: Option<Fault>) {
+        self.lock().broken = fault;
     }
 
     pub fn shut(&self, operation: Operation) {

@@ -15,8 +15,9 @@ fn every_option_is_read() {
     let all = parse(
         "ro,allow_purge,purge_after=2h,delete_delay=3s,ttl=1min,timeout=5s,write_timeout=6s,max_requests=10/s,\
          max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
-         kernel_ttl=7s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
-         default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,mount_timeout=9s,config=/etc/akvfs.toml",
+         kernel_ttl=7s,idle_ttl=20min,max_stale=0s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
+         default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,\
+         audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
     )
     .unwrap();
     let expected = MountOptions {
@@ -40,6 +41,8 @@ fn every_option_is_read() {
         lazy_auth: true,
         cache_size: 1 << 20,
         kernel_ttl: Duration::from_secs(7),
+        idle_ttl: Duration::from_secs(1200),
+        max_stale: Duration::ZERO,
         negative_ttl: Duration::from_secs(8),
         uid: Some(1),
         gid: Some(2),
@@ -48,6 +51,8 @@ fn every_option_is_read() {
         dir_mode: Some(0o750),
         allow_other: true,
         default_permissions: true,
+        audit: true,
+        audit_file: Some("/var/log/akvfs.audit".into()),
     };
     let config = Some("/etc/akvfs.toml".into());
     assert_eq!(all, Settings { mount: expected, foreground: true, mount_timeout: Duration::from_secs(9), config });

@@ -116,7 +116,7 @@ impl TokenSource for TokenCache {
                 Ok(token)
             }
             (None, Wait::No) => Err(AuthError::TimedOut("memory".to_owned())),
-            (None, Wait::Until(_)) => {
+            (None, Wait::Until(_) | Wait::Anew(_)) => {
                 self.begin(&slot, &wanted, ended);
                 slot.wait(ended, wait)
             }

@@ -10,7 +10,7 @@ use p12_keystore::Pkcs12Archive;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
-use super::private::{self, Rule};
+use crate::private::{self, Rule};
 
 /// A certificate and its key. It does not print.
 pub(super) struct Certificate {

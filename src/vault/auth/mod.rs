@@ -4,7 +4,6 @@ mod assertion;
 mod azure;
 mod cache;
 mod certificate;
-mod private;
 mod settings;
 mod ways;
 

@@ -7,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-use super::private::{self, Rule};
 use super::{AuthError, StaticToken};
+use crate::private::{self, Rule};
 
 /// The token of a vault that `akvfs serve --token` runs.
 const LOCAL_TOKEN: &str = "AKVFS_TOKEN";
@@ -34,8 +34,7 @@ pub(super) struct Settings {
 impl Source {
     /// The file that `named` means, else the one that systemd may have put there, else none.
     pub(super) fn find(named: Option<&Path>) -> Self {
-        let sealed = std::env::var_os("CREDENTIALS_DIRECTORY").filter(|place| !place.is_empty()).map(PathBuf::from);
-        Self { file: find_in(sealed.as_deref(), named) }
+        Self { file: find_in(private::credentials_directory().as_deref(), named) }
     }
 
     /// Reads the file, if there is one.
@@ -94,7 +93,7 @@ fn find_in(sealed: Option<&Path>, named: Option<&Path>) -> Option<(PathBuf, Rule
             || std::path::absolute(path).unwrap_or_else(|_| path.to_owned()),
         ),
     };
-    let rule = if sealed.is_some_and(|place| path.parent() == Some(place)) { Rule::Sealed } else { Rule::Private };
+    let rule = Rule::of(&path, sealed);
     Some((path, rule))
 }
 

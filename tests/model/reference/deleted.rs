@@ -72,7 +72,9 @@ impl Reference {
             (Ok(Seen::Ghost), _) => Ok(()),
             (Ok(Seen::Backup(_)), _) => Err(libc::EPERM),
             // What he is writing himself.
-            (Ok(Seen::Draft(_) | Seen::Unclear), Dir::Secret(n)) if self.live(n).is_some() => self.hide(n, Face::Value, p),
+            (Ok(Seen::Draft(_) | Seen::Unclear), Dir::Secret(n)) if self.live(n).is_some() => {
+                self.hide(n, Face::Value, p)
+            }
             (Ok(Seen::Draft(_) | Seen::Unclear), Dir::Secret(n)) => {
                 self.nameless(|draft| draft.target == Target::Value(n, Face::Value));
                 Ok(())
@@ -93,9 +95,10 @@ impl Reference {
     fn hide(&mut self, n: usize, face: Face, p: u32) -> Outcome {
         let own = Target::Value(n, face);
         self.nameless(|draft| draft.target == own && !draft.renamed && draft.writers.contains(&p));
-        let can_go_back = self.drafts.values().any(|draft| {
-            matches!(draft.target, Target::Scratch(_)) && draft.way_back == Some((n, face, p))
-        });
+        let can_go_back = self
+            .drafts
+            .values()
+            .any(|draft| matches!(draft.target, Target::Scratch(_)) && draft.way_back == Some((n, face, p)));
         if can_go_back {
             self.set_aside.insert((n, face));
         } else {

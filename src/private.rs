@@ -4,7 +4,7 @@
 use std::fs::{File, OpenOptions};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
@@ -13,7 +13,7 @@ const MAX: u64 = 256 * 1024;
 
 /// Who else may do what with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Rule {
+pub(crate) enum Rule {
     /// Nothing, and it is no link.
     Private,
     /// As systemd keeps credentials: the group's bits show what its access list gives to the service's user.
@@ -22,11 +22,23 @@ pub(super) enum Rule {
     Readable,
 }
 
+impl Rule {
+    /// How the file at `path` must be kept, where systemd keeps credentials in `sealed`.
+    pub(crate) fn of(path: &Path, sealed: Option<&Path>) -> Self {
+        if sealed.is_some_and(|place| path.parent() == Some(place)) { Self::Sealed } else { Self::Private }
+    }
+}
+
+/// The directory in which systemd keeps this service's credentials.
+pub(crate) fn credentials_directory() -> Option<PathBuf> {
+    std::env::var_os("CREDENTIALS_DIRECTORY").filter(|place| !place.is_empty()).map(PathBuf::from)
+}
+
 /// What is in the file at `path`.
 ///
 /// # Errors
 /// Why it is not read, without its path and never with anything of it.
-pub(super) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, String> {
+pub(crate) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, String> {
     let file = open(path, rule).map_err(|error| match error.raw_os_error() {
         Some(libc::ELOOP) => "it is a symbolic link, which somebody else may turn elsewhere".to_owned(),
         _ => error.to_string(),

@@ -1,0 +1,207 @@
+//! A vault that hangs costs one time limit, not one a request: after a request has run out of time, others fail at
+//! once, until somebody has tried again and was answered.
+//!
+//! Whoever keeps the cache fresh tries ([`Breaker::probe`]). Where nobody does, one of the callers is let through now
+//! and then.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::clock::{Clock, Moment, unix_seconds};
+use crate::metrics::Metrics;
+use crate::secret::{
+    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp,
+    Version,
+};
+use crate::store::{Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
+
+/// A failure that came sooner than this did not cost anybody his time.
+const LONG: Duration = Duration::from_millis(500);
+/// How long nobody else may have tried for a caller to be let through.
+const ABANDONED: Duration = Duration::from_secs(30);
+
+/// See the module. One lock, for a step.
+pub struct Breaker {
+    below: Arc<dyn SecretStore>,
+    clock: Arc<dyn Clock>,
+    metrics: Arc<Metrics>,
+    open: Mutex<Option<Silence>>,
+}
+
+/// A vault that does not answer.
+#[derive(Clone, Copy)]
+struct Silence {
+    kind: ErrorKind,
+    since: Moment,
+    tried: Moment,
+}
+
+impl Breaker {
+    /// In front of `below`.
+    pub fn new(below: Arc<dyn SecretStore>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
+        Self { below, clock, metrics, open: Mutex::new(None) }
+    }
+
+    /// Whether requests fail at once.
+    pub fn is_open(&self) -> bool {
+        self.lock().is_some()
+    }
+
+    /// Tries whether the vault answers again, and says so.
+    pub fn probe(&self, limit: Duration) -> bool {
+        if let Some(silence) = &mut *self.lock() {
+            silence.tried = self.clock.moment();
+        }
+        // A refusal is an answer too.
+        let answer = self.measured(|below| below.list(None, Wait::at_most(&*self.clock, limit)));
+        !answer.is_err_and(|error| is_silence(error.kind))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Silence>> {
+        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn ask<T>(
+        &self,
+        operation: Operation,
+        name: Option<&SecretName>,
+        wait: Wait,
+        ask: impl FnOnce(&dyn SecretStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if wait == Wait::No {
+            return ask(&*self.below);
+        }
+        match self.refusal() {
+            None => self.measured(ask),
+            Some((kind, ago)) => {
+                let message = format!("the vault has not answered for {:.0} s; it is tried again", ago.as_secs_f64());
+                Err(StoreError::local(operation, name, kind, message))
+            }
+        }
+    }
+
+    /// Why a request fails at once, and since when it would have; `None` if it does not.
+    fn refusal(&self) -> Option<(ErrorKind, Duration)> {
+        let now = self.clock.moment();
+        let mut open = self.lock();
+        let silence = open.as_mut()?;
+        if now.since(silence.tried) >= ABANDONED {
+            silence.tried = now;
+            return None;
+        }
+        Some((silence.kind, now.since(silence.since)))
+    }
+
+    fn measured<T>(&self, ask: impl FnOnce(&dyn SecretStore) -> Result<T, StoreError>) -> Result<T, StoreError> {
+        let asked = self.clock.moment();
+        let answer = ask(&*self.below);
+        let now = self.clock.moment();
+        match answer.as_ref().err().map(|error| error.kind).filter(|kind| is_silence(*kind)) {
+            Some(kind) if now.since(asked) >= LONG => self.begin_silence(kind, asked, now),
+            Some(_) => {}
+            None => self.end_silence(),
+        }
+        answer
+    }
+
+    fn begin_silence(&self, kind: ErrorKind, since: Moment, now: Moment) {
+        let mut open = self.lock();
+        if open.is_none() {
+            *open = Some(Silence { kind, since, tried: now });
+            self.metrics.silent_since.set(unix_seconds(&*self.clock));
+            drop(open);
+            tracing::warn!("the vault does not answer: requests fail at once until it does");
+        }
+    }
+
+    fn end_silence(&self) {
+        if self.lock().take().is_some() {
+            self.metrics.silent_since.forget();
+            tracing::info!("the vault answers again");
+        }
+    }
+}
+
+/// Whether nobody was there to answer.
+fn is_silence(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::TimedOut | ErrorKind::Unreachable)
+}
+
+impl SecretStore for Breaker {
+    fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
+        self.ask(Operation::Get, Some(name), wait, |below| below.get(name, version, wait))
+    }
+
+    fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
+        self.ask(Operation::Find, Some(name), wait, |below| below.find(name, wait))
+    }
+
+    fn set(
+        &self,
+        name: &SecretName,
+        value: &SecretValue,
+        attributes: &SecretAttributes,
+        wait: Wait,
+    ) -> Result<SecretProperties, StoreError> {
+        self.ask(Operation::Set, Some(name), wait, |below| below.set(name, value, attributes, wait))
+    }
+
+    fn update(
+        &self,
+        name: &SecretName,
+        version: Option<&Version>,
+        changes: &SecretAttributes,
+        wait: Wait,
+    ) -> Result<SecretProperties, StoreError> {
+        self.ask(Operation::Update, Some(name), wait, |below| below.update(name, version, changes, wait))
+    }
+
+    fn delete(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        self.ask(Operation::Delete, Some(name), wait, |below| below.delete(name, wait))
+    }
+
+    fn get_deleted(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
+        self.ask(Operation::GetDeleted, Some(name), wait, |below| below.get_deleted(name, wait))
+    }
+
+    fn recover(&self, name: &SecretName, wait: Wait) -> Result<SecretProperties, StoreError> {
+        self.ask(Operation::Recover, Some(name), wait, |below| below.recover(name, wait))
+    }
+
+    fn purge(&self, name: &SecretName, wait: Wait) -> Result<(), StoreError> {
+        self.ask(Operation::Purge, Some(name), wait, |below| below.purge(name, wait))
+    }
+
+    fn backup(&self, name: &SecretName, wait: Wait) -> Result<BackupBlob, StoreError> {
+        self.ask(Operation::Backup, Some(name), wait, |below| below.backup(name, wait))
+    }
+
+    fn restore(&self, blob: &BackupBlob, wait: Wait) -> Result<SecretProperties, StoreError> {
+        self.ask(Operation::Restore, None, wait, |below| below.restore(blob, wait))
+    }
+
+    fn list(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<SecretProperties>, StoreError> {
+        self.ask(Operation::List, None, wait, |below| below.list(from, wait))
+    }
+
+    fn list_versions(
+        &self,
+        name: &SecretName,
+        from: Option<&Continuation>,
+        wait: Wait,
+    ) -> Result<Page<SecretProperties>, StoreError> {
+        self.ask(Operation::ListVersions, Some(name), wait, |below| below.list_versions(name, from, wait))
+    }
+
+    fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
+        self.ask(Operation::ListDeleted, None, wait, |below| below.list_deleted(from, wait))
+    }
+
+    fn expire(&self, name: Option<&SecretName>) {
+        self.below.expire(name);
+    }
+
+    fn time_at(&self, moment: Moment) -> Option<Timestamp> {
+        self.below.time_at(moment)
+    }
+}

@@ -273,6 +273,26 @@ fn refusals_are_remembered_for_their_ttl() {
 }
 
 #[test]
+fn of_two_disabled_versions_of_one_second_the_current_one_is_told() {
+    let on = scene();
+    let tagged = |tag: &str| SecretAttributes {
+        tags: Some([("which".to_owned(), tag.to_owned())].into()),
+        enabled: Some(false),
+        ..Default::default()
+    };
+    // Versions are listed in an order that says nothing of time: each secret has its own.
+    for number in 0..20 {
+        let secret = name(&format!("a{number}"));
+        for tag in ["first", "second"] {
+            on.vault.set(&secret, &value("x"), &tagged(tag), on.wait()).expect("set by others");
+        }
+        let found = on.cache.find(&secret, on.wait()).expect("found");
+        assert_eq!(found.properties.tags, tagged("second").tags, "{secret}");
+        on.cache.expire(None);
+    }
+}
+
+#[test]
 fn who_may_not_get_finds_what_the_listing_tells() {
     let on = scene();
     let tagged = SecretAttributes { tags: Some([("k".to_owned(), "v".to_owned())].into()), ..Default::default() };

@@ -255,6 +255,14 @@ fn options_page() -> String {
          `umask`,\n`file_mode` and `dir_mode` let them; the kernel checks that (`default_permissions` always holds). `umask` \
          counts from 0666 for files\nand 0777 for directories. A user other than root may say `allow_other` only where \
          `/etc/fuse.conf` says `user_allow_other`.\n\n\
+         Rules in the config file give single secrets' files to others; of several that fit the first counts. `owner` and `group` are\n\
+         names of `/etc/passwd` and `/etc/group`, or numbers:\n\n    \
+         [[rules]]\n    secrets = \"web-*\"          # * is any letters, ? is one\n    owner = \"www-data\"\n    group = \"ssl-cert\"\n    \
+         mode = \"0440\"\n\n\
+         They hold for a secret's directory (which who may read may search), its values, versions, certificate and properties, and \
+         for its\nfile in `files/`; not for `backup/`. With `owner_tags` the tags `akvfs-owner`, `akvfs-group` and `akvfs-mode` of a \
+         secret say the same\nwhere no rule fits: whoever may write to the vault then decides who reads on this machine. A tag that makes \
+         no sense says nothing.\nUsers of such secrets need a way in: `allow_other,dir_mode=0711`.\n\n\
          ## Other words\n\n\
          Words of fstab that mean nothing here (`defaults`, `noauto`, `nofail`, `_netdev`, `user`, `x-…` and their like) are \
          accepted and\nchange nothing; `nodev`, `nosuid` and `noexec` always hold. `remount` is refused: options hold until the \

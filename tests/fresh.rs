@@ -46,7 +46,7 @@ fn scene_with(max_stale: Duration) -> Scene {
         timeout: Duration::from_secs(15),
         seed: 7,
     };
-    let refresher = Refresher::new(cache.clone(), Box::new(move || holder.lock().unwrap().clone()), options);
+    let refresher = Refresher::new(cache.clone(), Box::new(move || holder.lock().expect("no panic").clone()), options);
     let changes = cache.changes();
     Scene { clock, vault, cache, metrics, refresher, changes, held }
 }

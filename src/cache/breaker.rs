@@ -49,9 +49,11 @@ impl Breaker {
 
     /// Tries whether the vault answers again, and says so.
     pub fn probe(&self, limit: Duration) -> bool {
-        if let Some(silence) = &mut *self.lock() {
+        let mut open = self.lock();
+        if let Some(silence) = &mut *open {
             silence.tried = self.clock.moment();
         }
+        drop(open);
         // A refusal is an answer too.
         let answer = self.measured(|below| below.list(None, Wait::at_most(&*self.clock, limit)));
         !answer.is_err_and(|error| is_silence(error.kind))

@@ -181,12 +181,29 @@ impl CachedStore {
             Err(error) if error.kind == ErrorKind::Disabled => {
                 // Without the right to list, that it is there is all that can be known.
                 let versions = self.list_versions(name, None, wait).map_or_else(|_| Vec::new(), |page| page.items);
+                let versions = self.current_of_a_tie(name, &versions, wait).map_or(versions, |current| vec![current]);
                 let properties = self.state().learn_disabled(name, &versions, epoch);
                 Ok(Found { properties, current: None, valid_for: Duration::ZERO })
             }
             Err(error) if error.kind == ErrorKind::Forbidden => self.look_up_listed(name, error, wait),
             Err(error) => Err(StoreError { operation: Operation::Find, ..error }),
         }
+    }
+
+    /// Of disabled versions that were made in one second, the listing of secrets alone tells which is current.
+    fn current_of_a_tie(
+        &self,
+        name: &SecretName,
+        versions: &[SecretProperties],
+        wait: Wait,
+    ) -> Option<SecretProperties> {
+        let disabled = || versions.iter().filter(|version| version.is_disabled());
+        let newest = disabled().map(|version| version.created_on).max()?;
+        if disabled().filter(|version| version.created_on == newest).count() < 2 {
+            return None;
+        }
+        let listed = self.fetch_listing(wait).ok()?;
+        listed.into_iter().find(|item| item.name == *name && item.is_disabled())
     }
 
     /// Who may not get may still list.

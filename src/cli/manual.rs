@@ -195,7 +195,7 @@ fn environment(page: &mut Roff) {
     item(
         page,
         [bold("AKVFS_LOG"), roman("")],
-        "What is logged, to the standard error in the foreground, to syslog in the background: error, warn, info, debug, trace.",
+        "What is logged, to the standard error in the foreground, to journald or syslog in the background: error, warn, info, debug, trace. SIGUSR1 goes on to debug, trace, and back.",
     );
     item(
         page,

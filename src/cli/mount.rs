@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_parser};
 
-use super::{FAILED, Failure, USAGE, log};
+use super::log::{self, Levels};
+use super::{FAILED, Failure, USAGE};
 use crate::mount::daemon::{self, DaemonError, Job};
 use crate::mount::options::layers::Configured;
 use crate::mount::options::words::{Word, parse_list};
@@ -52,10 +53,10 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
         code: FAILED,
         line: format!("cannot mount {source} at {}: {reason}", dir.display()),
     };
-    if settings.foreground { log::to_stderr() } else { log::to_syslog() }?;
+    let levels = log::start(settings)?;
     let place = point::prepare(dir).map_err(failed)?;
     point::check_others(&settings.mount, &place).map_err(failed)?;
-    let job = job(source.clone(), &place, settings);
+    let job = job(source.clone(), &place, settings, levels);
     let ended = match settings.foreground {
         true => daemon::in_foreground(job),
         false => daemon::in_background(job, settings.mount_timeout),
@@ -68,10 +69,13 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
     })
 }
 
-fn job(source: Source, place: &Place, settings: &Settings) -> Job<Session> {
+fn job(source: Source, place: &Place, settings: &Settings, levels: Levels) -> Job<Session> {
     let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
     Job {
-        start: Box::new(move || session::start(&source, &start_at, &settings).map_err(|error| error.to_string())),
+        start: Box::new(move || {
+            levels.cycle_on_signal().map_err(|error| format!("signals cannot be caught: {error}"))?;
+            session::start(&source, &start_at, &settings).map_err(|error| error.to_string())
+        }),
         serve: Box::new(|session, stop| {
             let ended = session.wait(stop).map_err(|error| error.to_string());
             ended.inspect_err(|reason| tracing::error!("the mount ended badly: {reason}"))

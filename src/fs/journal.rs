@@ -72,11 +72,16 @@ fn is_routine(error: &FsError) -> bool {
     error.errno() == libc::ENOENT || !error.has_sentence()
 }
 
+/// What was answered, and what to do about it.
+fn parts(error: &FsError) -> (Answer, Option<&'static str>) {
+    match error {
+        FsError::Refused { why, .. } => (Answer { message: why.to_string(), ..Answer::default() }, None),
+        FsError::Store(error) => (error.answer.clone(), Some(remedy(error.kind)).filter(|remedy| !remedy.is_empty())),
+    }
+}
+
 fn line(now: i64, path: &str, operation: &str, errno: i32, error: &FsError) -> String {
-    let (answer, remedy) = match error {
-        FsError::Refused { why, .. } => (&Answer { message: why.to_string(), ..Answer::default() }, ""),
-        FsError::Store(error) => (&error.answer, remedy(error.kind)),
-    };
+    let (answer, remedy) = parts(error);
     let mut entry = Map::new();
     let mut put = |key: &str, value: Value| entry.insert(key.to_owned(), value);
     put("time", Timestamp(now).to_string().into());
@@ -84,10 +89,10 @@ fn line(now: i64, path: &str, operation: &str, errno: i32, error: &FsError) -> S
     put("operation", operation.into());
     put("errno", errno_name(errno).into());
     put("status", answer.status.into());
-    put("code", answer.code.clone().into());
-    put("message", answer.message.clone().into());
-    put("request_id", answer.request_id.clone().into());
-    put("remedy", Some(remedy).filter(|remedy| !remedy.is_empty()).into());
+    put("code", answer.code.into());
+    put("message", answer.message.into());
+    put("request_id", answer.request_id.into());
+    put("remedy", remedy.into());
     Value::Object(entry).to_string()
 }
 
@@ -112,7 +117,17 @@ impl SecretFs {
 
     fn note(&self, operation: &'static str, path: &str, errno: i32, error: &FsError) {
         let word = errno_name(errno);
-        tracing::warn!("{operation} {path}: {error} ({word})");
+        let (answer, remedy) = parts(error);
+        tracing::warn!(
+            error.operation = operation,
+            error.path = path,
+            error.errno = word,
+            error.status = answer.status,
+            error.code = answer.code,
+            error.request_id = answer.request_id,
+            error.remedy = remedy,
+            "{operation} {path}: {error} ({word})"
+        );
         self.metrics.errors.add(word);
         let line = line(self.seconds(), path, operation, errno, error);
         self.state().journal.add(line);

@@ -66,7 +66,7 @@ impl SecretFs {
         if self.state().is_late_again(call.thread, parent, name, self.now()) {
             return Err(FsError::refused(libc::ETIMEDOUT, "the vault did not answer in time"));
         }
-        let found = self.look_up(call, parent, name);
+        let found = self.look_up(call, parent, name).map(|entry| self.permitted_entry(entry));
         // A name that the kernel holds is looked up twice if it cannot be had: first to see whether it still holds, then
         // anew. One caller waits once.
         if found.is_err() && call.wait != Wait::No && call.wait.remaining(&*self.clock).is_zero() {
@@ -260,12 +260,15 @@ impl SecretFs {
         let key = (call.thread, secret.clone(), face);
         let mut state = self.state();
         let now = self.now();
-        let bounce = state.bounces.get(&key).filter(|bounce| bounce.until > now)?;
+        let bounce = state.bounces.get_mut(&key).filter(|bounce| bounce.until > now)?;
         if let Some(id) = bounce.draft {
             return Some(id);
         }
-        let shown = bounce.shown;
+        let (shown, bytes) = (bounce.shown, bounce.bytes.take());
         let id = state.new_draft(Target::Value(secret.clone(), face), Some(shown));
+        if let (Some(bytes), Some(draft)) = (bytes, state.drafts.get_mut(&id)) {
+            draft.load(bytes.bytes());
+        }
         if let Some(bounce) = state.bounces.get_mut(&key) {
             bounce.draft = Some(id);
         }

@@ -21,6 +21,7 @@ pub mod encoding;
 pub mod errno;
 pub mod journal;
 pub mod processes;
+pub mod rights;
 pub mod tree;
 
 mod backup;
@@ -64,6 +65,7 @@ use draft::Draft;
 use encoding::Encoding;
 use errno::{FsError, FsResult};
 use processes::{Process, Processes};
+use rights::{Accounts, Rule};
 use state::State;
 use tree::{DraftId, Face, Ino, Node};
 
@@ -118,6 +120,10 @@ pub struct FsOptions {
     pub file_mode: u16,
     /// Permissions of directories.
     pub dir_mode: u16,
+    /// What single secrets' files have instead; the first that fits counts.
+    pub rules: Vec<Rule>,
+    /// What secrets' tags say of that counts where no rule fits, by these accounts.
+    pub owner_tags: Option<Accounts>,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
     /// How long the kernel may keep that there is no such name.
@@ -147,6 +153,8 @@ impl Default for FsOptions {
             gid: 0,
             file_mode: 0o600,
             dir_mode: 0o700,
+            rules: Vec::new(),
+            owner_tags: None,
             kernel_ttl: Duration::from_secs(60),
             negative_ttl: Duration::ZERO,
             aliases: BTreeMap::new(),

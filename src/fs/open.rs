@@ -77,7 +77,7 @@ impl SecretFs {
                 libc::EPERM,
                 "a part of a certificate cannot be changed: write secrets/NAME/value",
             )),
-            Node::Value(secret, face) if flags.changes() => self.send_back(call, (&secret, face), ino),
+            Node::Value(secret, face) if flags.changes() => self.send_back(call, (&secret, face), ino, flags),
             Node::Value(secret, face) => self.open_value(call, ino, &secret, face),
             Node::OldVersion(secret, version) => self.open_version(call, &secret, &version, flags),
             Node::Meta(secret, version) if flags.changes() => {
@@ -171,10 +171,17 @@ impl SecretFs {
     }
 
     /// Refuses what can be known to fail, and sends the thread back for an inode of its own.
-    fn send_back(&self, call: &Call, (secret, face): (&SecretName, Face), ino: Ino) -> FsResult<Opened> {
+    fn send_back(
+        &self,
+        call: &Call,
+        (secret, face): (&SecretName, Face),
+        ino: Ino,
+        flags: OpenFlags,
+    ) -> FsResult<Opened> {
         let found = self.find(secret, call.wait)?.properties;
         check_may_save(&found)?;
-        self.state().bounce((call.thread, secret.clone(), face), ino, self.now());
+        let bytes = if flags.truncate { None } else { Some(self.bytes_to_change(call, secret, face)?) };
+        self.state().bounce((call.thread, secret.clone(), face), ino, bytes, self.now());
         Err(look_again())
     }
 
@@ -186,7 +193,7 @@ impl SecretFs {
         if let Target::Value(secret, face) = &target {
             // By its path, the file is a version again, or another writer's.
             if retired && flags.changes() {
-                return self.send_back(call, (secret, *face), ino);
+                return self.send_back(call, (secret, *face), ino, flags);
             }
             if retired || !self.may_share(call, id, process, &writers) {
                 // The kernel comes back once; a save in between must not send it back a second time.

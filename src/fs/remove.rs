@@ -45,6 +45,7 @@ impl SecretFs {
         state.newborn.insert(secret.clone(), Newborn::default());
         drop(state);
         let entry = self.directory(&Node::Dir(secret), self.mounted, std::time::Duration::ZERO);
+        let entry = self.permitted_entry(entry);
         self.state().tree.looked_up(entry.node);
         Ok(entry)
     }

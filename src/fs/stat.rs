@@ -20,6 +20,10 @@ const UNREADABLE_SIZE: u64 = 1;
 impl SecretFs {
     /// A file's attributes.
     pub fn getattr(&self, call: &Call, ino: Ino) -> FsResult<Stat> {
+        self.stat(call, ino).map(|stat| self.permitted(ino, stat))
+    }
+
+    fn stat(&self, call: &Call, ino: Ino) -> FsResult<Stat> {
         match self.node(ino)? {
             node @ (Node::Root | Node::Control) => {
                 Ok(self.directory(&node, self.mounted, self.options.kernel_ttl).stat)

@@ -35,6 +35,9 @@ pub struct Bounce {
     pub draft: Option<DraftId>,
     /// The number that its inode shows: programs compare it with the one they saw before (vim does).
     pub shown: Ino,
+    /// What it starts with, unless that is nothing. The look-up tells its size, and no open can: a map that is made before
+    /// a stat would end at the first byte.
+    pub bytes: Option<Content>,
     /// When it is forgotten.
     pub until: Moment,
 }
@@ -257,10 +260,10 @@ impl State {
     }
 
     /// Sends a thread back from `ino`.
-    pub fn bounce(&mut self, key: Bounced, ino: Ino, now: Moment) {
+    pub fn bounce(&mut self, key: Bounced, ino: Ino, bytes: Option<Content>, now: Moment) {
         self.drop_late_bounces(now);
         let shown = self.tree.shown(ino);
-        self.bounces.insert(key, Bounce { draft: None, shown, until: now + BOUNCE_LIMIT });
+        self.bounces.insert(key, Bounce { draft: None, shown, bytes, until: now + BOUNCE_LIMIT });
     }
 
     /// Threads that did not come back in time are not waited for.

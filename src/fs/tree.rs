@@ -24,7 +24,7 @@ fn first() -> Ino {
     const ABOVE_OTHERS: Ino = 1 << 52;
     /// The kernel's highest process number (`PID_MAX_LIMIT` in `include/linux/threads.h`).
     const PROCESSES: Ino = 1 << 22;
-    ABOVE_OTHERS + (Ino::from(std::process::id()) % PROCESSES << 30)
+    ABOVE_OTHERS + ((Ino::from(std::process::id()) % PROCESSES) << 30)
 }
 
 /// What a file is.

@@ -66,7 +66,7 @@ impl SecretFs {
         };
         let id = self.new_file(target, call, mode)?;
         let opened = self.start_writing(id, self.process(call), flags)?;
-        let entry = self.draft_entry(id)?;
+        let entry = self.permitted_entry(self.draft_entry(id)?);
         self.state().tree.looked_up(entry.node);
         self.audit(call, entry.node, Purpose::Write, &Ok(()));
         Ok((entry, opened))
@@ -185,6 +185,10 @@ impl SecretFs {
     /// Changes attributes. On a secret only the length can be changed; the rest succeeds and changes nothing, because
     /// tools that copy files need it to.
     pub fn setattr(&self, call: &Call, ino: Ino, handle: Option<u64>, change: Change) -> FsResult<Stat> {
+        self.set_attributes(call, ino, handle, change).map(|stat| self.permitted(ino, stat))
+    }
+
+    fn set_attributes(&self, call: &Call, ino: Ino, handle: Option<u64>, change: Change) -> FsResult<Stat> {
         self.check_writable()?;
         if let Some(id) = handle.and_then(|handle| self.draft_of(handle)) {
             self.change_draft(id, change)?;

@@ -82,10 +82,8 @@ impl Kernel for Announcer {
 
     fn settle(&self, limit: Duration) {
         let (reached, wait) = mpsc::channel();
-        if self.queue.send(Message::Reached(reached)).is_ok() {
-            if wait.recv_timeout(limit).is_err() {
-                tracing::warn!("the kernel has not dropped what it was told to within {limit:?}");
-            }
+        if self.queue.send(Message::Reached(reached)).is_ok() && wait.recv_timeout(limit).is_err() {
+            tracing::warn!("the kernel has not dropped what it was told to within {limit:?}");
         }
     }
 }

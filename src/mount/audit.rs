@@ -85,7 +85,7 @@ impl AuditLog {
 
     /// Hands a line over.
     pub fn say(&self, line: String) {
-        if !self.queue.as_ref().is_some_and(|queue| queue.try_send(line).is_ok()) {
+        if self.queue.as_ref().is_none_or(|queue| queue.try_send(line).is_err()) {
             self.shared.count_lost(&"too many wait to be written");
         }
     }

@@ -8,12 +8,14 @@
 //! - [`daemon`]: the process in the background, and how it tells its parent that it is ready.
 //! - [`stop`]: what a mount is asked for while it runs, and the signals that ask.
 //! - [`supervisor`]: what the service manager is told.
+//! - [`accounts`]: users and groups by name.
 //! - [`audit`]: where the lines of the audit go.
 //! - [`syslog`]: the machine's syslog.
 //! - [`process`]: what the kernel is asked about our own process.
 //! - [`unmount`]: taking a mount away.
 //! - [`session`]: the wiring, the only place that knows all the floors.
 
+pub mod accounts;
 pub mod audit;
 pub mod daemon;
 pub mod helper;

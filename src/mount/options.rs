@@ -4,12 +4,14 @@
 //!
 //! - [`entry`]: what an option takes.
 //! - [`words`]: words that are no option of ours.
+//! - [`rules`]: whose which secrets are.
 //! - [`layers`]: command line, environment and file, and which of them wins.
 //!
 //! Nothing below this module reads flags or words: they get a [`MountOptions`].
 
 pub mod entry;
 pub mod layers;
+pub mod rules;
 pub mod words;
 
 use std::collections::BTreeMap;
@@ -17,6 +19,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 pub use entry::{Entry, Kind};
+pub use rules::Rule;
 pub use words::{OptionError, refusal};
 
 use super::audit::Target;
@@ -123,6 +126,10 @@ pub struct MountOptions {
     pub audit: bool,
     /// Where, if not where the log goes.
     pub audit_file: Option<PathBuf>,
+    /// Whose which secrets are. Only the config file has them.
+    pub rules: Vec<Rule>,
+    /// The tags of a secret say whose it is.
+    pub owner_tags: bool,
     /// Users other than the one who mounts are let in, as far as owner and permissions allow.
     pub allow_other: bool,
     /// Permissions hold. Always so; the word counts where somebody else has mounted (`/dev/fd/N`).
@@ -161,6 +168,8 @@ impl Default for MountOptions {
             umask: None,
             file_mode: None,
             dir_mode: None,
+            rules: Vec::new(),
+            owner_tags: false,
             audit: false,
             audit_file: None,
             allow_other: false,
@@ -199,13 +208,16 @@ pub struct Settings {
     pub foreground: bool,
     /// How long a mount may take to become usable.
     pub mount_timeout: Duration,
+    /// The log is JSON, not text.
+    pub log_json: bool,
     /// Where more options stand.
     pub config: Option<PathBuf>,
 }
 
 impl Default for Settings {
     fn default() -> Self {
-        Self { mount: MountOptions::default(), foreground: false, mount_timeout: MOUNT_TIMEOUT, config: None }
+        let mount = MountOptions::default();
+        Self { mount, foreground: false, mount_timeout: MOUNT_TIMEOUT, log_json: false, config: None }
     }
 }
 
@@ -241,12 +253,14 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "umask", kind: Kind::Mode(|all| &mut all.mount.umask), help: "Permissions that no file and no directory has, as in 027" },
     Entry { name: "file_mode", kind: Kind::Mode(|all| &mut all.mount.file_mode), help: "Permissions of files; 0600 unless given, 0400 under ro" },
     Entry { name: "dir_mode", kind: Kind::Mode(|all| &mut all.mount.dir_mode), help: "Permissions of directories; 0700 unless given, 0500 under ro" },
+    Entry { name: "owner_tags", kind: Kind::Flag(|all| &mut all.mount.owner_tags), help: "The tags akvfs-owner, akvfs-group and akvfs-mode of a secret say whose its files are" },
     Entry { name: "allow_other", kind: Kind::Flag(|all| &mut all.mount.allow_other), help: "Let other users in, as far as owner, group and permissions allow" },
     Entry { name: "default_permissions", kind: Kind::Flag(|all| &mut all.mount.default_permissions), help: "The kernel checks owner, group and permissions; always so" },
     Entry { name: "audit", kind: Kind::Flag(|all| &mut all.mount.audit), help: "Tell of every open of a value: when, who, which program, which version" },
     Entry { name: "audit_file", kind: Kind::Path(|all| &mut all.mount.audit_file), help: "The file for that, instead of syslog" },
+    Entry { name: "log_format", kind: Kind::Choice(|all| &mut all.log_json, ["text", "json"]), help: "The log as lines of text or of JSON; journald gets fields" },
     Entry { name: "config", kind: Kind::Path(|all| &mut all.config), help: "A TOML file with options; the environment and the command line win over it" },
-    Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error, not to syslog" },
+    Entry { name: "foreground", kind: Kind::Flag(|all| &mut all.foreground), help: "Stay in the foreground and log to the standard error, not to journald or syslog" },
 ];
 
 impl Settings {

@@ -13,6 +13,7 @@ use crate::cache::{CacheOptions, CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
 use crate::fs::processes::ProcFs;
+use crate::fs::rights::{Accounts, Rights, Rule};
 use crate::fs::{About, FsOptions, SecretFs};
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
@@ -29,7 +30,7 @@ use super::point::Place;
 use super::source::{Source, Vault};
 use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
-use super::{process, unmount};
+use super::{accounts, options, process, unmount};
 
 /// How often it is looked whether an unlinked value's delay is over.
 const REMOVAL_TICK: Duration = Duration::from_millis(100);
@@ -93,6 +94,7 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let (client, server) = connect(&source.vault, options, &clock)?;
     let about = about(source, client.vault_url(), place, options);
     let metrics = Arc::new(Metrics::default());
+    let signed_in = client.clone();
     let client = Arc::new(Metered::new(Arc::new(client), metrics.clone(), clock.clone()));
     if !options.lazy_auth {
         check_answers(&*client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
@@ -113,9 +115,21 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(cannot)?;
     start_listening(store.changes(), fs.clone()).map_err(cannot)?;
     let watch = keep_fresh(store, fs.clone(), options)?;
-    tracing::info!("akvfs {} has mounted {source} at {place}", env!("CARGO_PKG_VERSION"));
+    say_what_is_mounted(&fs.options().about, &signed_in);
     let status = format!("{source} is mounted");
     Ok(Session { fs, serving, clock, place: place.clone(), status, announcer, watch, audit, ending, _server: server })
+}
+
+/// The log's first line.
+fn say_what_is_mounted(about: &About, client: &SecretClient) {
+    // From memory: the first answer needed a token. Without one (lazy_auth) it is not known yet.
+    let identity = client.sign_in(Wait::No).ok().flatten().map(|claims| claims.to_string());
+    let whom = identity.as_ref().map_or_else(String::new, |identity| format!(" as {identity}"));
+    let About { version, source, vault, directory, auth, options, .. } = about;
+    let told = if options.is_empty() { "none" } else { options };
+    tracing::info!(
+        "akvfs {version} has mounted {source} at {directory}: {vault}, signed in by {auth}{whom}, options {told}"
+    );
 }
 
 fn device(place: &Place) -> Result<Device<'_>, MountError> {
@@ -268,11 +282,18 @@ fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         aliases: options.aliases.clone(),
         always_set: options.always_set,
         expires_in: options.expires_in,
+        rules: options.rules.iter().map(rule).collect(),
+        owner_tags: options.owner_tags.then(|| Accounts { users: accounts::users(), groups: accounts::groups() }),
         kernel_ttl: options.kernel_ttl,
         negative_ttl: options.negative_ttl,
         write_timeout: options.write_timeout,
         about,
     }
+}
+
+fn rule(rule: &options::Rule) -> Rule {
+    let rights = Rights { owner: rule.owner, group: rule.group, mode: rule.mode };
+    Rule { secrets: rule.secrets.clone(), rights }
 }
 
 fn cannot_mount(error: &io::Error) -> String {

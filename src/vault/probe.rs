@@ -1,5 +1,7 @@
 //! The steps before a vault's first answer, one by one, for who wants to know which of them fails.
 
+use std::fmt::{self, Write as _};
+
 use super::address::Target;
 use super::calls::unanswered;
 use super::challenge::Challenge;
@@ -49,6 +51,20 @@ fn claims(token: &Token) -> Option<Claims> {
     wire::claims(payload)
 }
 
+impl fmt::Display for Claims {
+    /// `application 7c…, object id 1e…, tenant 5f…`.
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let person = self.upn.as_ref().or(self.unique_name.as_ref()).map(|name| format!("user {name}"));
+        let resource = self.xms_mirid.as_ref().map(|resource| format!("the managed identity {resource}"));
+        let application = self.appid.as_ref().or(self.azp.as_ref()).map(|id| format!("application {id}"));
+        let object = self.oid.as_ref().map(|id| format!("object id {id}"));
+        let tenant = self.tid.as_ref().map(|id| format!("tenant {id}"));
+        let known: Vec<_> = [person, resource, application, object, tenant].into_iter().flatten().collect();
+        // What stands in a token is somebody else's text.
+        known.join(", ").chars().filter(|letter| !letter.is_control()).try_for_each(|letter| out.write_char(letter))
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -66,5 +82,18 @@ mod tests {
             (Some("o"), Some("a"), Some("t"))
         );
         assert_eq!(claims.upn, None);
+    }
+
+    #[test]
+    fn an_identity_is_told_by_what_its_token_says() {
+        let claims = Claims {
+            oid: Some("o-1".into()),
+            appid: Some("a-1".into()),
+            tid: Some("t\u{1b}1".into()),
+            ..Claims::default()
+        };
+        assert_eq!(claims.to_string(), "application a-1, object id o-1, tenant t1");
+        let person = Claims { unique_name: Some("joe@contoso.com".into()), ..Claims::default() };
+        assert_eq!(person.to_string(), "user joe@contoso.com");
     }
 }

@@ -9,6 +9,7 @@ mod support;
 mod commands;
 mod files;
 mod house;
+mod logs;
 mod mounted;
 mod mounts;
 

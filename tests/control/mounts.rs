@@ -55,6 +55,11 @@ fn akvfs() -> Command {
 impl Mounted {
     /// `None`, and a loud word, where nobody may mount.
     pub fn new(source: &str, options: &str) -> Option<Self> {
+        Self::logging(source, options, "debug")
+    }
+
+    /// The same, that logs at `level`.
+    pub fn logging(source: &str, options: &str, level: &str) -> Option<Self> {
         if let Err(error) = File::options().read(true).write(true).open("/dev/fuse") {
             eprintln!("SKIPPED: /dev/fuse cannot be opened: {error}");
             return None;
@@ -64,7 +69,7 @@ impl Mounted {
         fs::create_dir(&dir).unwrap();
         let log = File::create(place.path().join("log")).unwrap();
         let mut command = akvfs();
-        command.args(["mount", source]).arg(&dir).args(["-f", "-o", options]).env("AKVFS_LOG", "debug");
+        command.args(["mount", source]).arg(&dir).args(["-f", "-o", options]).env("AKVFS_LOG", level);
         let daemon = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let watchdog = watch(daemon.id());
         let mut mounted = Self { dir, daemon, place, _watchdog: watchdog };

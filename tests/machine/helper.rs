@@ -295,3 +295,34 @@ eventually sh -c "! pidof akvfs"
     assert!(lines.last().unwrap().ends_with("the mount ends: it was unmounted"), "{lines:?}");
     assert!(lines.iter().all(|line| !line.contains('\n') && !line.contains("canary")), "{lines:?}");
 }
+
+#[test]
+fn a_daemon_logs_to_journald_with_fields() {
+    let script = r#"
+install_akvfs
+mkdir -p /run/systemd/journal
+mount -t tmpfs none /run/systemd/journal
+ln -s "$JOURNAL" /run/systemd/journal/socket
+mount -t akvfs local: mnt
+mkdir mnt/elsewhere || true
+umount mnt
+eventually sh -c "! pidof akvfs"
+"#;
+    let temporary = tempfile::tempdir().unwrap();
+    let path = temporary.path().join("journal");
+    let journal = UnixDatagram::bind(&path).unwrap();
+    journal.set_read_timeout(Some(Duration::from_millis(10))).unwrap();
+    if run_with(script, &[("JOURNAL", &path)]).is_none() {
+        return;
+    }
+    let mut datagram = [0; 4096];
+    let mut all = Vec::new();
+    while let Ok(length) = journal.recv(&mut datagram) {
+        all.push(String::from_utf8_lossy(&datagram[..length]).into_owned());
+    }
+    assert!(all[0].contains("MESSAGE=akvfs ") && all[0].contains(" has mounted local: at "), "{all:?}");
+    let error = all.iter().find(|event| event.contains("AKVFS_ERROR_PATH=elsewhere\n")).unwrap();
+    for line in ["PRIORITY=4", "SYSLOG_IDENTIFIER=akvfs", "AKVFS_ERROR_OPERATION=mkdir", "AKVFS_ERROR_ERRNO=EPERM"] {
+        assert!(error.lines().any(|have| have == line), "{line}: {error}");
+    }
+}

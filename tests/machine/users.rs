@@ -47,6 +47,73 @@ as_user 65534 cat mnt/secrets/a/.meta.json 2>&1 || true
 }
 
 #[test]
+fn rules_and_tags_say_whose_a_secret_is() {
+    let script = r#"
+install_akvfs
+cat >akvfs.toml <<END
+[[rules]]
+secrets = "web-*"
+owner = "nobody"
+group = 5678
+mode = "0440"
+[[rules]]
+secrets = "app-?"
+owner = 1234
+mode = "0600"
+END
+mount -t akvfs local:v.redb mnt -o allow_other,dir_mode=0711,owner_tags,config=akvfs.toml
+for secret in web-tls app-a tagged odd plain; do
+  mkdir mnt/secrets/$secret
+  printf %s "of $secret;" | tee mnt/secrets/$secret/value >/dev/null
+done
+echo '{"tags":{"akvfs-owner":"1234","akvfs-group":"nogroup","akvfs-mode":"0640"}}' >mnt/secrets/tagged/.meta.json
+echo '{"tags":{"akvfs-owner":"no such user","akvfs-mode":"9"}}' >mnt/secrets/odd/.meta.json
+echo '{"tags":{"akvfs-owner":"1234","akvfs-mode":"0666"}}' >mnt/secrets/web-tls/.meta.json
+echo >mnt/.akvfs/refresh
+for path in web-tls web-tls/value web-tls/.meta.json web-tls/versions app-a app-a/value tagged tagged/value odd/value plain plain/value; do
+  echo "$path $(stat -c '%u %g %a' mnt/secrets/$path)"
+done
+stat -c '%n %u %g %a' mnt/files/web-tls mnt/backup/web-tls
+group() { setpriv --reuid=4321 --regid=5678 --clear-groups "$@"; }
+as_user 1234 cat mnt/secrets/app-a/value mnt/secrets/tagged/value
+as_user 65534 cat mnt/secrets/web-tls/value
+group cat mnt/files/web-tls
+printf %s "changed;" | as_user 1234 tee mnt/secrets/app-a/value >/dev/null
+as_user 1234 cat mnt/files/app-a
+echo
+for denied in "as_user 1234 cat mnt/secrets/web-tls/value" "as_user 65534 tee mnt/secrets/web-tls/value" \
+  "as_user 65534 cat mnt/secrets/app-a/value" "group cat mnt/files/app-a" "as_user 1234 cat mnt/secrets/plain/value" \
+  "as_user 65534 cat mnt/backup/web-tls" "as_user 1234 ls mnt/secrets"; do
+  $denied </dev/null >/dev/null 2>&1 && echo "let in: $denied"
+done
+umount mnt
+eventually sh -c "! pidof akvfs"
+mount -t akvfs local:v.redb mnt -o ro,allow_other,dir_mode=0711,config=akvfs.toml
+stat -c '%a' mnt/secrets/app-a mnt/secrets/app-a/value
+"#;
+    let Some(wrote) = run(script) else { return };
+    let expected = "\
+web-tls 65534 5678 550
+web-tls/value 65534 5678 440
+web-tls/.meta.json 65534 5678 440
+web-tls/versions 65534 5678 550
+app-a 1234 0 700
+app-a/value 1234 0 600
+tagged 1234 65534 750
+tagged/value 1234 65534 640
+odd/value 0 0 600
+plain 0 0 711
+plain/value 0 0 600
+mnt/files/web-tls 65534 5678 440
+mnt/backup/web-tls 0 0 600
+of app-a;of tagged;of web-tls;of web-tls;changed;
+500
+400
+";
+    assert_eq!(wrote, expected);
+}
+
+#[test]
 fn owners_can_be_named_through_mount() {
     let script = r#"
 install_akvfs

@@ -1,9 +1,9 @@
 //! System calls and what they answer.
 
 use std::ffi::CString;
-use std::fs::OpenOptions;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
-use std::os::fd::IntoRawFd;
+use std::os::fd::{AsRawFd, IntoRawFd};
 use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
@@ -35,4 +35,24 @@ pub fn write(path: &Path, bytes: &[u8]) -> (i32, &'static str) {
         0 => (0, ""),
         number => (number, "close"),
     }
+}
+
+/// What a map of an open file shows. A page that cannot be had, which is SIGBUS to whoever touches it, is EFAULT here.
+pub fn mapped(file: &File, length: usize, how: i32) -> io::Result<Vec<u8>> {
+    let mut room = vec![0_u8; length];
+    let to = libc::iovec { iov_base: room.as_mut_ptr().cast(), iov_len: length };
+    // SAFETY: a new mapping of an open file, unmapped once; the kernel copies from it, not we.
+    let copied = unsafe {
+        let map = libc::mmap(std::ptr::null_mut(), length, libc::PROT_READ, how, file.as_raw_fd(), 0);
+        if map == libc::MAP_FAILED {
+            return Err(io::Error::last_os_error());
+        }
+        let from = libc::iovec { iov_base: map, iov_len: length };
+        let copied = libc::process_vm_readv(libc::getpid(), &raw const to, 1, &raw const from, 1, 0);
+        let copied = usize::try_from(copied).map_err(|_| io::Error::last_os_error());
+        libc::munmap(map, length);
+        copied
+    };
+    room.truncate(copied?);
+    Ok(room)
 }

@@ -10,8 +10,10 @@ mod compiled;
 
 mod calls;
 mod commands;
+mod errnos;
 mod error_table;
 mod fresh;
+mod fsx;
 mod harness;
 mod messages;
 mod outages;

@@ -12,7 +12,7 @@ use super::calls::write;
 use super::harness::{Vault, World, eventually};
 
 /// For tests that must not wait long; the defaults are 15 s and 30 s.
-const LIMITS: &str = "timeout=2s,write_timeout=3s,ttl=1h";
+pub const LIMITS: &str = "timeout=2s,write_timeout=3s,ttl=1h";
 const READ_LIMIT: Duration = Duration::from_secs(2);
 const WRITE_LIMIT: Duration = Duration::from_secs(3);
 /// For the scheduler of a busy machine.
@@ -33,11 +33,11 @@ fn save(path: &Path, text: &str) -> io::Result<()> {
     }
 }
 
-fn always(vault: &Vault, operation: Option<Operation>, kind: FaultKind) {
+pub fn always(vault: &Vault, operation: Option<Operation>, kind: FaultKind) {
     vault.server.inject(Fault { operation, count: u32::MAX, kind });
 }
 
-fn refusal(status: u16, code: &str, inner: &str) -> FaultKind {
+pub fn refusal(status: u16, code: &str, inner: &str) -> FaultKind {
     let body = format!(r#"{{"error":{{"code":"{code}","message":"Injected.","innererror":{{"code":"{inner}"}}}}}}"#);
     let headers = vec![("content-type".into(), "application/json".into())];
     FaultKind::Status { status, headers, body }

@@ -7,7 +7,7 @@ use std::time::Duration;
 use akvfs::secret::{SecretAttributes, SecretValue, Timestamp};
 use akvfs::store::ErrorKind;
 
-use super::calls::write;
+use super::calls::{mapped, write};
 use super::harness::{Mount, World, has, name};
 
 #[test]
@@ -95,6 +95,15 @@ fn a_close_is_told_of_its_save_although_a_file_of_another_mount_is_open() {
     let script = format!(r#"exec 3> "{}"; printf '\xff' | tee "$V" > /dev/null"#, open.display());
     let ran = one.bash("a", &script);
     assert!(ran.code != 0 && ran.err.contains("Invalid or incomplete multibyte"), "{ran:?}");
+}
+
+#[test]
+fn a_file_just_opened_for_writing_can_be_mapped_for_reading() {
+    let Some(world) = World::new(&[("a", "old value")], "") else { return };
+    for path in ["secrets/a/value", "files/a"] {
+        let file = OpenOptions::new().read(true).write(true).open(world.path(path)).unwrap();
+        assert_eq!(mapped(&file, 9, libc::MAP_PRIVATE).unwrap(), b"old value", "{path}");
+    }
 }
 
 #[test]

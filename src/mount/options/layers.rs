@@ -12,7 +12,7 @@ use toml::{Table, Value};
 
 use super::entry::{Entry, Kind};
 use super::words::{OptionError, Word, refusal};
-use super::{OPTIONS, Settings, find};
+use super::{OPTIONS, Settings, find, rules};
 use crate::secret::SecretName;
 
 /// The largest config file that is read, in bytes.
@@ -20,6 +20,8 @@ const LARGEST: u64 = 1 << 20;
 
 /// The table of the config file that gives secrets the names that programs insist on.
 const ALIASES: &str = "aliases";
+/// The tables that say whose which secrets are.
+const RULES: &str = "rules";
 
 /// Where an option's value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,9 @@ impl Configured {
         if let Some(aliases) = table.remove(ALIASES) {
             self.settings.mount.aliases = parse_aliases(&aliases).map_err(failed)?;
         }
+        if let Some(tables) = table.remove(RULES) {
+            self.settings.mount.rules = rules::parse(&tables).map_err(failed)?;
+        }
         for (name, value) in &table {
             let taken =
                 file_value(name, value).and_then(|value| self.take(name, Some(&value), Origin::File(path.to_owned())));
@@ -101,7 +106,7 @@ impl Configured {
         let mut settings = self.settings.clone();
         let lines = OPTIONS.iter().filter(|entry| !matches!(entry.kind, Kind::Opposite(_)) && entry.name != "config");
         let lines: String = lines.map(|entry| self.report_line(entry, entry.text(&mut settings))).collect();
-        lines + &self.report_aliases()
+        lines + &self.report_aliases() + &rules::report(&self.settings.mount.rules)
     }
 
     /// A table stands behind all that is in none.

@@ -17,7 +17,7 @@ fn every_option_is_read() {
          max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,\
          kernel_ttl=7s,idle_ttl=20min,max_stale=0s,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
          default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,\
-         audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
+         owner_tags,log_format=json,audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
     )
     .unwrap();
     let expected = MountOptions {
@@ -51,11 +51,14 @@ fn every_option_is_read() {
         dir_mode: Some(0o750),
         allow_other: true,
         default_permissions: true,
+        rules: Vec::new(),
+        owner_tags: true,
         audit: true,
         audit_file: Some("/var/log/akvfs.audit".into()),
     };
     let config = Some("/etc/akvfs.toml".into());
-    assert_eq!(all, Settings { mount: expected, foreground: true, mount_timeout: Duration::from_secs(9), config });
+    let mount_timeout = Duration::from_secs(9);
+    assert_eq!(all, Settings { mount: expected, foreground: true, mount_timeout, log_json: true, config });
 }
 
 #[test]

@@ -155,8 +155,7 @@ impl Outcome {
         Self {
             value: world.vault.get(name).unwrap_or_else(|kind| format!("{kind:?}")),
             read_back: world.bash_at(at, name, r#"cat "$V""#).out,
-            versions: is_there.then(|| world.vault.versions(name).len()).unwrap_or(0)
-                - usize::from(row.before.is_some()),
+            versions: if is_there { world.vault.versions(name).len() } else { 0 } - usize::from(row.before.is_some()),
             beside: beside.into_iter().map(suffix).collect(),
             deletes: world.vault.requests("delete"),
             tag: is_there.then(|| world.vault.tags(name).remove("kept")).flatten(),

@@ -133,3 +133,33 @@ fn aliases_stand_in_a_table_of_their_own() {
         assert!(refused(&format!("{wrong}\n")).starts_with("config file FILE: [aliases] "), "{wrong}");
     }
 }
+
+#[test]
+fn rules_stand_in_tables_of_their_own() {
+    let text = "ttl = \"1s\"\n[[rules]]\nsecrets = \"web-*\"\nowner = \"root\"\ngroup = 33\nmode = \"0440\"\n\
+                [[rules]]\nsecrets = \"*\"\nmode = \"0400\"\n[aliases]\n\"a.b\" = \"c\"\n";
+    let (_temporary, path) = file(text);
+    let all = gather(&format!("config={path}"), &[]).unwrap();
+    let rules = &all.settings.mount.rules;
+    assert_eq!((rules.len(), rules[0].owner, rules[0].group, rules[0].mode), (2, Some(0), Some(33), Some(0o440)));
+    assert_eq!((rules[1].secrets.as_str(), rules[1].owner, rules[1].mode), ("*", None, Some(0o400)));
+    let (_again, report) = file(&all.report());
+    assert_eq!(gather(&format!("config={report}"), &[]).unwrap().settings.mount.rules, *rules);
+}
+
+#[test]
+fn a_rule_that_is_none_is_told_what_to_write() {
+    for (rule, part) in [
+        ("rules = 1\n", "[[rules]] has lines such as"),
+        ("[[rules]]\nowner = 1\n", "secrets = \"web-*\""),
+        ("[[rules]]\nsecrets = \"a b\"\n", "letters, digits and dashes"),
+        ("[[rules]]\nsecrets = \"a\"\nwner = 1\n", "has no wner"),
+        ("[[rules]]\nsecrets = \"a\"\nowner = \"no-such-user\"\n", "write its number"),
+        ("[[rules]]\nsecrets = \"a\"\nowner = -1\n", "owner: write the number"),
+        ("[[rules]]\nsecrets = \"a\"\nmode = \"0999\"\n", "mode: write permissions"),
+        ("[[rules]]\nsecrets = \"a\"\nmode = 440\n", "mode = \"0440\""),
+    ] {
+        let said = refused(rule);
+        assert!(said.contains(part), "{rule}: {said}");
+    }
+}

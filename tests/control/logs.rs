@@ -1,0 +1,96 @@
+//! The log of a mount: its first line, what an error line says, JSON, and levels that change while it runs.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::CANARY;
+use crate::mounts::{Mounted, Served, eventually};
+use crate::support::name;
+
+#[test]
+fn the_first_line_says_version_vault_identity_and_options() {
+    let served = Served::new();
+    let place = tempfile::tempdir().unwrap();
+    let token = place.path().join("token");
+    // {"oid":"object-1","appid":"app-1"}
+    fs::write(&token, format!("e30.eyJvaWQiOiJvYmplY3QtMSIsImFwcGlkIjoiYXBwLTEifQ.{CANARY}")).unwrap();
+    fs::set_permissions(&token, std::os::unix::fs::PermissionsExt::from_mode(0o600)).unwrap();
+    let options = format!("ro,ttl=10m,credentials_file={}", token.display());
+    let Some(mounted) = Mounted::logging(&served.url, &options, "info") else { return };
+    let dir = mounted.dir().display();
+    let expected = format!(
+        " INFO akvfs::mount::session: akvfs {} has mounted {url} at {dir}: {url}, signed in by local as application app-1, \
+         object id object-1, options {options}",
+        env!("CARGO_PKG_VERSION"),
+        url = served.url,
+    );
+    let log = mounted.log();
+    assert!(log.lines().next().unwrap().ends_with(&expected), "{log}\n{expected}");
+    assert!(!log.contains(CANARY) && !log.contains("eyJ"), "{log}");
+}
+
+#[test]
+fn an_error_line_says_all_and_in_json_each_apart() {
+    for format in ["text", "json"] {
+        let served = Served::new();
+        let options = format!("ttl=10m,log_format={format}");
+        let Some(mounted) = Mounted::logging(&served.url, &options, "info") else { return };
+        let value = mounted.path("secrets/n/value");
+        fs::create_dir(mounted.path("secrets/n")).unwrap();
+        fs::write(&value, "x").unwrap();
+        served.client().begin_delete_secret(&name("n")).unwrap();
+        fs::write(mounted.path("secrets/n/.new"), CANARY).unwrap();
+        fs::rename(mounted.path("secrets/n/.new"), &value).unwrap_err();
+        let log = mounted.log();
+        assert!(!log.contains(CANARY));
+        let line = log.lines().find(|line| line.contains("WARN")).unwrap();
+        let sentence = "rename secrets/n/value: cannot set n: 409 Conflict/ObjectIsDeletedButRecoverable: ";
+        if format == "text" {
+            assert!(line.contains(&format!(" WARN akvfs::fs::journal: {sentence}")), "{log}");
+            assert!(
+                line.ends_with("; recover it first: mv deleted/NAME secrets/ (EEXIST)") && line.contains("(request "),
+                "{line}"
+            );
+            continue;
+        }
+        let all: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+        assert!(all[0]["message"].as_str().unwrap().contains(" has mounted "), "{log}");
+        let line: Value = serde_json::from_str(line).unwrap();
+        for (key, expected) in [
+            ("level", "WARN"),
+            ("error.operation", "rename"),
+            ("error.path", "secrets/n/value"),
+            ("error.errno", "EEXIST"),
+            ("error.code", "Conflict/ObjectIsDeletedButRecoverable"),
+            ("error.remedy", "recover it first: mv deleted/NAME secrets/"),
+        ] {
+            assert_eq!(line[key], expected, "{line}");
+        }
+        assert!(line["error.status"] == 409 && line["error.request_id"].is_string(), "{line}");
+        assert!(line["message"].as_str().unwrap().starts_with(sentence), "{line}");
+    }
+}
+
+#[test]
+fn sigusr1_goes_through_the_levels_and_back() {
+    let Some(mounted) = Mounted::logging("local:", "ttl=10m", "akvfs=warn") else { return };
+    let says = |part: &str| mounted.log().contains(part);
+    let look = || fs::metadata(mounted.path("secrets/none")).unwrap_err();
+    look();
+    assert_eq!(mounted.log(), "");
+    mounted.signal(libc::SIGUSR1);
+    eventually(|| says("the log is at akvfs=debug from now on"));
+    fs::write(mounted.path(".akvfs/refresh"), "none").unwrap();
+    eventually(|| says(" DEBUG akvfs::vault::link: answered operation="));
+    mounted.signal(libc::SIGUSR1);
+    eventually(|| says("the log is at akvfs=trace from now on"));
+    mounted.signal(libc::SIGUSR1);
+    // At warn again; that line itself is not said.
+    let quiet = || {
+        let before = mounted.log().len();
+        fs::write(mounted.path(".akvfs/refresh"), "none").unwrap();
+        mounted.log().len() == before
+    };
+    eventually(quiet);
+}

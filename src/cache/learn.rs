@@ -105,6 +105,8 @@ impl State {
                 self.doubted.remove(name);
             }
             ErrorKind::Disabled => {
+                // As a value it says that the secret is there, whatever was done to it before.
+                self.settling.remove(name);
                 self.current.remove(name);
                 if let Some(item) = items(&mut self.listing).and_then(|items| items.get_mut(name)) {
                     item.enabled = Some(false);

@@ -8,10 +8,9 @@ use serde_json::Value;
 
 use crate::op::{ALIAS, At, Dir, META, NAMES, SCRATCH, TAGGED, VALUE};
 use crate::reference::{Attributes, Face, Reference, Secret, Seen, Version};
-use crate::world::{World, other_case, path};
+use crate::world::{LOOKER, World, other_case, path};
 
-/// The looker-on.
-const P: u32 = 99;
+const P: u32 = LOOKER;
 
 /// All names that anything in `files/` can have.
 const FILES: [&str; 7] = [NAMES[0], NAMES[1], NAMES[2], ALIAS.0, TAGGED, ".new", "c~"];
@@ -37,10 +36,12 @@ fn failed(errno: i32) -> String {
 
 /// What is listed, which no name is twice.
 fn listed(world: &World, path: &[&str]) -> Result<BTreeSet<String>, String> {
-    let names = world.names(P, path).map_err(failed)?;
+    once(path, world.names(P, path).map_err(failed)?)
+}
+
+fn once(path: &[&str], names: Vec<String>) -> Result<BTreeSet<String>, String> {
     let set: BTreeSet<String> = names.iter().cloned().collect();
-    same(path, set.len(), names.len()).map_err(|_| format!("{path:?} lists a name twice: {names:?}"))?;
-    Ok(set)
+    if set.len() == names.len() { Ok(set) } else { Err(format!("{path:?} lists a name twice: {names:?}")) }
 }
 
 fn set<'a>(items: impl IntoIterator<Item = &'a str>) -> BTreeSet<String> {
@@ -116,10 +117,11 @@ fn secret(reference: &Reference, world: &World, n: usize) -> Compared {
     expected.extend(live.map(|_| "versions".to_owned()));
     expected.extend((live.is_some() || newborn.is_some_and(Option::is_some)).then(|| META.to_owned()));
     expected.extend(parts.clone().filter(|parts| *parts != Some(BTreeMap::new())).map(|_| "certificate".to_owned()));
+    let names = world.names(P, &dir).map_err(failed)?;
     if visible.is_some() {
-        same("the first entry", world.names(P, &dir).map_err(failed)?[0].as_str(), VALUE)?;
+        same("the first entry", names[0].as_str(), VALUE)?;
     }
-    same(NAMES[n], listed(world, &dir)?, expected)?;
+    same(NAMES[n], once(&dir, names)?, expected)?;
     for name in SCRATCH.into_iter().filter(|name| reference.scratch(Dir::Secret(n)).contains_key(name)) {
         scratch(reference, world, (Dir::Secret(n), name))?;
     }
@@ -163,11 +165,10 @@ fn value(world: &World, path: &[&str], version: &Version, face: Face) -> Compare
 
 /// The extended attributes of a value.
 fn attributes(world: &World, path: &[&str], version: &Version) -> Compared {
-    let of = |key: &str| world.attribute(P, path, key);
     let its = &version.attributes;
-    same("content_type", of("content_type"), its.content_type.clone().ok_or(libc::ENODATA))?;
-    same("enabled", of("enabled"), Ok(its.enabled.unwrap_or(true).to_string()))?;
-    same("tag.k", of("tag.k"), its.tag("k").map(str::to_owned).ok_or(libc::ENODATA))
+    let enabled = Some(its.enabled.unwrap_or(true).to_string());
+    let expected = [its.content_type.clone(), enabled, its.tag("k").map(str::to_owned)];
+    same(path, world.attributes(P, path, ["content_type", "enabled", "tag.k"]), Ok(expected))
 }
 
 fn certificate(

@@ -205,7 +205,7 @@ impl Reference {
                 self.send(Change::Restore)?;
                 return Err(libc::EINVAL);
             }
-            Target::Scratch(_) | Target::Nothing => {}
+            Target::Scratch(_) | Target::Nothing => return Ok(()),
         }
         self.clean(id);
         Ok(())
@@ -273,6 +273,7 @@ impl Reference {
         if !bytes.is_empty() {
             match (draft.growth, &draft.target) {
                 (Growth::Never, _) => return Err(libc::EINVAL),
+                (Growth::Becomes(_), Target::Scratch(_)) if bytes.len() > MAX => return Err(libc::EFBIG),
                 (Growth::Becomes(n), Target::Scratch(_)) => {
                     (draft.target, draft.growth) = (Target::Value(n, Face::File), Growth::Free);
                 }

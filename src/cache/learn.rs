@@ -105,6 +105,8 @@ impl State {
                 self.doubted.remove(name);
             }
             ErrorKind::Disabled => {
+                // As a value it says that the secret is there, whatever was done to it before.
+                self.settling.remove(name);
                 self.current.remove(name);
                 if let Some(item) = items(&mut self.listing).and_then(|items| items.get_mut(name)) {
                     item.enabled = Some(false);
@@ -136,10 +138,13 @@ impl State {
     /// What the versions' listing tells of a secret whose get was refused because it is disabled. Gives it back.
     pub fn learn_disabled(&mut self, name: &SecretName, versions: &[SecretProperties], epoch: u64) -> SecretProperties {
         let disabled = versions.iter().filter(|version| version.is_disabled());
-        let bare = |name| SecretProperties::bare(&self.vault_url, name);
+        let bare = |url: &str, name| SecretProperties::bare(url, name);
         let properties = match disabled.max_by_key(|version| version.created_on) {
-            Some(newest) => SecretProperties { id: bare(&newest.name).id, version: None, ..newest.clone() },
-            None => SecretProperties { enabled: Some(false), ..bare(name) },
+            // Its own word for the vault: a cache that has just begun has heard none yet.
+            Some(newest) => {
+                SecretProperties { id: bare(&newest.vault_url, &newest.name).id, version: None, ..newest.clone() }
+            }
+            None => SecretProperties { enabled: Some(false), ..bare(&self.vault_url, name) },
         };
         if self.epoch(name) == epoch
             && let Some(refused) = self.refused.get_mut(name)

@@ -127,7 +127,7 @@ impl Contents {
     }
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq)]
 enum Form {
     Pkcs12,
     Pem,
@@ -152,6 +152,11 @@ pub fn is_certificate(content_type: Option<&str>) -> bool {
     content_type.and_then(Form::of).is_some()
 }
 
+/// Whether a content type says that the value is a PKCS#12 file in base64.
+pub fn is_pkcs12(content_type: Option<&str>) -> bool {
+    content_type.and_then(Form::of) == Some(Form::Pkcs12)
+}
+
 /// The bytes of one file. A chain of nothing is an empty file; what else is missing is an error.
 pub fn extract(content_type: &str, value: &str, file: CertificateFile) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
     let form = Form::of(content_type).ok_or(CertificateError::NotACertificate)?;
@@ -159,7 +164,7 @@ pub fn extract(content_type: &str, value: &str, file: CertificateFile) -> Result
         return Err(CertificateError::TooLarge);
     }
     let contents = match (form, file) {
-        (Form::Pkcs12, CertificateFile::Bundle) => return decode_base64(value).ok_or(CertificateError::NotBase64),
+        (Form::Pkcs12, CertificateFile::Bundle) => return as_it_is(value),
         (Form::Pkcs12, _) => pfx::read(&decode_base64(value).ok_or(CertificateError::NotBase64)?)?,
         (Form::Pem, _) => text::read(value)?,
     };
@@ -170,4 +175,11 @@ pub fn extract(content_type: &str, value: &str, file: CertificateFile) -> Result
         CertificateFile::Chain => Ok(text::write("CERTIFICATE", &contents.ordered()?[1..])),
         CertificateFile::FullChain => Ok(text::write("CERTIFICATE", &contents.ordered()?)),
     }
+}
+
+/// A PKCS#12 file whoever made it: others may open what is not opened here, with a password or in BER. But it begins as
+/// every ASN.1 sequence does.
+fn as_it_is(value: &str) -> Result<Zeroizing<Vec<u8>>, CertificateError> {
+    let bytes = decode_base64(value).ok_or(CertificateError::NotBase64)?;
+    if bytes.starts_with(&[0x30]) { Ok(bytes) } else { Err(CertificateError::NotPkcs12) }
 }

@@ -6,7 +6,7 @@ use zeroize::Zeroizing;
 
 use crate::secret::{KeyVaultSecret, SecretValue};
 
-use super::certificate;
+use super::certificate::{self, is_pkcs12};
 use super::encoding::Encoding;
 use super::errno::{FsError, FsResult};
 use super::tree::{Bound, Face};
@@ -59,8 +59,10 @@ impl Encoding {
     /// How `face` of a secret is made of its value.
     pub fn of_face(secret: &KeyVaultSecret, face: Face) -> Self {
         match face {
-            Face::Value | Face::Certificate(_) => Self::Text,
+            Face::Value => Self::Text,
             Face::File => Self::of(&secret.properties),
+            Face::Certificate(_) if is_pkcs12(secret.properties.content_type.as_deref()) => Self::Base64,
+            Face::Certificate(_) => Self::Text,
         }
     }
 }

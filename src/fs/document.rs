@@ -115,11 +115,22 @@ pub fn parse(bytes: &[u8], before: Option<&SecretProperties>) -> FsResult<Secret
     let shown = before.map(live).unwrap_or_default();
     let mut changes = SecretAttributes::default();
     for (key, value) in &document {
-        if shown.get(key) != Some(value) {
+        if shown.get(key) != Some(value) && !before.is_some_and(|before| names_version(before, key, value)) {
             change(&mut changes, key, value)?;
         }
     }
     Ok(changes)
+}
+
+/// Whether a member only says which version it was: a listing does not tell the current one, so what was read a moment
+/// ago, before the secret was disabled, may say more than can be found now.
+fn names_version(before: &SecretProperties, key: &str, value: &Value) -> bool {
+    let version = match (key, value.as_str()) {
+        ("version", Some(text)) => Some(text),
+        ("id", Some(text)) => text.strip_prefix(&before.id).and_then(|rest| rest.strip_prefix('/')),
+        _ => None,
+    };
+    before.version.is_none() && version.and_then(Version::parse).is_some()
 }
 
 fn change(changes: &mut SecretAttributes, key: &str, value: &Value) -> FsResult<()> {
@@ -199,6 +210,18 @@ mod tests {
         assert!(parse_text(&text).expect("accepted").is_empty());
         assert!(text.contains("\"expires_on\": \"3000-01-01T00:00:00Z\"") && text.ends_with("}\n"));
         assert!(!text.contains("null") && !text.contains("not_before"), "absent is absent");
+    }
+
+    #[test]
+    fn a_version_that_the_listing_does_not_tell_is_no_change() {
+        let version = "0123456789abcdef0123456789abcdef";
+        let known = SecretProperties { version: Version::parse(version), ..before() };
+        let text = format!(r#"{{"version": "{version}", "id": "{}/{version}", "enabled": false}}"#, before().id);
+        let changes = parse_text(&text).expect("accepted");
+        assert_eq!(changes, SecretAttributes { enabled: Some(false), ..SecretAttributes::default() });
+        let other = text.replace("0123", "3210");
+        assert_eq!(parse(other.as_bytes(), Some(&known)).expect_err("another version").errno(), libc::EINVAL);
+        assert_eq!(parse_text(r#"{"id": "https://w/secrets/n"}"#).expect_err("another").errno(), libc::EINVAL);
     }
 
     #[test]

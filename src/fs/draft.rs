@@ -227,7 +227,7 @@ impl Draft {
 
     fn resize(&mut self, size: usize, now: i64) -> FsResult<()> {
         if size > 0 {
-            self.grow()?;
+            self.grow(size)?;
         }
         if size > self.limit {
             return Err(self.too_big());
@@ -249,12 +249,14 @@ impl Draft {
         Ok(())
     }
 
-    fn grow(&mut self) -> FsResult<()> {
+    fn grow(&mut self, size: usize) -> FsResult<()> {
         match (&self.growth, &self.target) {
             (Growth::Never, _) => Err(FsError::refused(
                 libc::EINVAL,
                 "no file of this name can hold anything here: write to value, or use a temporary name (.x, x.tmp)",
             )),
+            // What is refused leaves the empty file that there was.
+            (Growth::Becomes(_), Target::Scratch(..)) if size > MAX_VALUE => Err(value_too_big()),
             (Growth::Becomes(secret), Target::Scratch(..)) => {
                 self.target = Target::Value(secret.clone(), Face::File);
                 self.limit = MAX_VALUE;
@@ -271,7 +273,7 @@ impl Draft {
 
     fn too_big(&self) -> FsError {
         match &self.target {
-            Target::Value(..) => FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"),
+            Target::Value(..) => value_too_big(),
             Target::Restore(_) | Target::Scratch(Place::Backups, _) => {
                 FsError::refused(libc::EFBIG, "a backup has at most 24 MiB")
             }
@@ -280,6 +282,10 @@ impl Draft {
             }
         }
     }
+}
+
+fn value_too_big() -> FsError {
+    FsError::refused(libc::EFBIG, "a value has at most 25600 bytes")
 }
 
 /// Whether `name` is a temporary file's by its look: DESIGN's one list.
@@ -348,6 +354,8 @@ mod tests {
         draft.growth = Growth::Becomes(SecretName::parse("n").expect("legal"));
         draft.truncate(0, 0).expect("empty it stays a temporary");
         assert!(matches!(draft.target, Target::Scratch(..)));
+        draft.write(Some(MAX_VALUE as u64), b"x", 0).expect_err("too big");
+        assert!(matches!(draft.target, Target::Scratch(..)), "and so it stays");
         draft.write(None, b"x", 0).expect("written");
         assert_eq!(draft.target, Target::Value(SecretName::parse("n").expect("legal"), Face::File));
     }

@@ -14,9 +14,10 @@ use zeroize::Zeroizing;
 
 use crate::secret::{SecretProperties, Tags};
 
+use super::certificate::is_pkcs12;
+
 /// The tag's key.
 pub const TAG: &str = "file-encoding";
-const PKCS12: &str = "application/x-pkcs12";
 
 /// As Python decodes: whatever the last digit's unused bits are. Padding may be missing as well.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
@@ -49,8 +50,7 @@ impl Encoding {
     /// How a file is encoded by its tag, else by its content type. A tag that is none of az's is as no tag.
     pub fn told(tags: Option<&Tags>, content_type: Option<&str>) -> Self {
         let tagged = tags.and_then(|tags| tags.get(TAG)).and_then(|tag| Self::of_word(tag));
-        let is_pkcs12 = content_type.is_some_and(|content_type| content_type.eq_ignore_ascii_case(PKCS12));
-        tagged.unwrap_or(if is_pkcs12 { Self::Base64 } else { Self::Text })
+        tagged.unwrap_or(if is_pkcs12(content_type) { Self::Base64 } else { Self::Text })
     }
 
     fn of_word(word: &str) -> Option<Self> {
@@ -134,6 +134,8 @@ mod tests {
     use super::*;
     use crate::secret::SecretName;
 
+    const PKCS12: &str = "application/x-pkcs12";
+
     fn tags(tag: Option<&str>) -> Option<Tags> {
         tag.map(|tag| Tags::from([(TAG.to_owned(), tag.to_owned())]))
     }
@@ -164,7 +166,8 @@ mod tests {
             (Some("HEX"), None, Encoding::Hex),
             (Some("UTF-16LE"), None, Encoding::Text),
             (Some("rot13"), None, Encoding::Text),
-            (None, Some("application/x-pkcs12"), Encoding::Base64),
+            (None, Some(PKCS12), Encoding::Base64),
+            (None, Some("Application/X-PKCS12; a=b"), Encoding::Base64),
             (Some("rot13"), Some("application/x-pkcs12"), Encoding::Base64),
             (Some("utf-8"), Some("application/x-pkcs12"), Encoding::Text),
         ] {

@@ -155,7 +155,9 @@ impl SecretFs {
         let mut names: Vec<_> = page.items.into_iter().map(|item| item.name).collect();
         let rest = Rest::of(page.next);
         if rest == Rest::Nothing {
-            names.extend(self.state().newborn.keys().cloned());
+            let newborn: Vec<_> = self.state().newborn.keys().cloned().collect();
+            // What another party has saved meanwhile was listed.
+            names.extend(newborn.into_iter().filter(|name| self.store.find(name, call.wait).is_err()));
         }
         Ok((names.iter().map(|name| self.dir_entry(&Node::Dir(name.clone()), name.as_str())).collect(), rest))
     }
@@ -190,7 +192,9 @@ impl SecretFs {
     /// `value` comes first, because what removes a directory unlinks in this order (SAVES.md 4).
     fn entries_of(&self, call: &Call, secret: &SecretName) -> FsResult<Vec<DirEntry>> {
         let mut entries = Vec::new();
-        match self.home(call, secret)? {
+        let home = self.home(call, secret)?;
+        let is_deleted = matches!(home, Home::Deleted);
+        match home {
             Home::Live(found) => {
                 if !self.state().is_hidden(secret, Face::Value) {
                     entries.push(self.value_dir_entry(&found));
@@ -210,8 +214,11 @@ impl SecretFs {
             Home::Deleted => entries.push(self.dir_entry(&Node::Meta(secret.clone(), None), META)),
             Home::Ghost => {}
         }
-        let scratch = self.state().scratch_names(&Place::Secret(secret.clone()));
-        entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
+        // What programs had here when another party deleted it is not part of what is deleted.
+        if !is_deleted {
+            let scratch = self.state().scratch_names(&Place::Secret(secret.clone()));
+            entries.extend(scratch.into_iter().map(|(name, ino)| DirEntry { ino, kind: Kind::File, name }));
+        }
         Ok(entries)
     }
 

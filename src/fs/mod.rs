@@ -63,6 +63,7 @@ use crate::store::{Operation, SecretStore, StoreError, Wait};
 use audit::Audit;
 use content::Content;
 use draft::Draft;
+use encoding::Encoding;
 use errno::{FsError, FsResult};
 use processes::{Process, Processes};
 use rights::{Accounts, Rule};
@@ -302,7 +303,7 @@ impl SecretFs {
         let (Face::Certificate(_), Some(version)) = (face, &kept.properties.version) else {
             return Content::of(kept, face);
         };
-        let key = (kept.properties.name.clone(), version.clone(), face);
+        let key = (kept.properties.name.clone(), version.clone(), face, Encoding::of_face(kept, face));
         let found = self.state().parts.get(&key).cloned();
         if let Some(content) = found {
             return Ok(content);

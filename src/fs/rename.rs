@@ -5,7 +5,7 @@
 
 use crate::secret::{MAX_VALUE, SecretName};
 
-use super::draft::{Place, Target, is_temporary};
+use super::draft::{Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS, parse_existing};
 use super::save::owned;
@@ -182,7 +182,7 @@ impl SecretFs {
         self.with_draft(id, |draft| {
             draft.target = Target::Value(secret.clone(), face);
             draft.retired = true;
-            draft.limit = MAX_VALUE;
+            (draft.limit, draft.growth) = (MAX_VALUE, Growth::Free);
             draft.dirty = false;
             Ok(())
         })?;

@@ -12,6 +12,7 @@ use crate::secret::{SecretAttributes, SecretName, Version};
 use super::content::Content;
 use super::control::ControlFile;
 use super::draft::{Draft, Place, Target};
+use super::encoding::Encoding;
 use super::handles::{Handle, Readings};
 use super::journal::Journal;
 use super::processes::Process;
@@ -60,8 +61,11 @@ pub struct Removal {
 /// How many parts of certificates are kept; each took up to a second to find.
 const MAX_PARTS: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
 
-/// Parts of certificates, by version and file.
-pub struct Parts(LruCache<(SecretName, Version, Face), Content>);
+/// Which part of which certificate: a version's content type can change, and with it how the value is read.
+type Part = (SecretName, Version, Face, Encoding);
+
+/// Parts of certificates.
+pub struct Parts(LruCache<Part, Content>);
 
 impl Default for Parts {
     fn default() -> Self {
@@ -71,12 +75,12 @@ impl Default for Parts {
 
 impl Parts {
     /// A part that was found before.
-    pub fn get(&mut self, key: &(SecretName, Version, Face)) -> Option<&Content> {
+    pub fn get(&mut self, key: &Part) -> Option<&Content> {
         self.0.get(key)
     }
 
     /// Keeps a part.
-    pub fn put(&mut self, key: (SecretName, Version, Face), part: Content) {
+    pub fn put(&mut self, key: Part, part: Content) {
         self.0.put(key, part);
     }
 }

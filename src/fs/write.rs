@@ -200,7 +200,7 @@ impl SecretFs {
         let before = self.getattr(call, ino)?;
         match (self.node(ino)?, change.size) {
             (Node::Draft(id), _) => {
-                self.change_draft(id, change)?;
+                self.change_draft_by_path(call, id, change)?;
                 self.draft_entry(id).map(|entry| entry.stat)
             }
             (Node::Value(_, Face::Certificate(_)), Some(_)) => Err(FsError::refused(
@@ -239,6 +239,20 @@ impl SecretFs {
             draft.mtime = change.mtime.unwrap_or(draft.mtime);
             Ok(())
         })
+    }
+
+    /// An empty file in `files/` that truncate(2) makes a secret is saved at once: there is no descriptor to close.
+    fn change_draft_by_path(&self, call: &Call, id: DraftId, change: Change) -> FsResult<()> {
+        let becomes = self.with_draft(id, |draft| Ok(matches!(draft.growth, Growth::Becomes(_))))?;
+        self.change_draft(id, change)?;
+        if !becomes {
+            return Ok(());
+        }
+        let saved = self.save(id, call.wait);
+        if saved.is_err() {
+            self.drop_changes(id)?;
+        }
+        saved
     }
 
     /// truncate(2): there is no descriptor to close, so it saves at once.

@@ -7,6 +7,7 @@ use akvfs::store::{ErrorKind, Operation, SecretStore, Wait};
 
 use crate::op::{Bytes, Dir, Edit, How, Op, Others, SCRATCH, VALUE};
 use crate::reference::{Fd, Setup};
+use crate::run::{Stage, Variant, given, shrink};
 use crate::support::{name, value};
 use crate::world::{Open, World};
 
@@ -204,4 +205,150 @@ fn a_temporary_file_that_moves_to_another_secret_is_not_that_ones_way_back() {
     does(&mut world, Op::Unlink { p: 1, at: (Dir::Secret(2), VALUE) });
     does(&mut world, Op::Advance { ms: 1_000 });
     assert_eq!(world.walk(9, &["secrets", "c"]).err(), Some(libc::ENOENT));
+}
+
+const OVER: How = How::Write { truncate: true, append: false };
+const ON: How = How::Write { truncate: false, append: false };
+const DISABLE: &str = r#"{"enabled": false}"#;
+const PKCS12: &str = r#"{"content_type": "application/x-pkcs12"}"#;
+const HEX: &str = r#"{"tags": {"file-encoding": "hex"}}"#;
+
+fn file(name: &'static str) -> (Dir, &'static str) {
+    (Dir::Files, name)
+}
+
+fn inside(n: usize, name: &'static str) -> (Dir, &'static str) {
+    (Dir::Secret(n), name)
+}
+
+fn meta(n: usize, how: Edit, patch: &'static str) -> Op {
+    Op::Meta { p: 1, n, how, patch }
+}
+
+/// Steps that once did not end as the reference has them, cut to what shows it.
+fn kept() -> Vec<(&'static str, Vec<Op>)> {
+    let set = |n| Op::Others { n, what: Others::Set("theirs") };
+    let write = |bytes| Op::Write { fd: 0, at: 0, data: Bytes(bytes) };
+    let hide = |n| Op::Unlink { p: 1, at: inside(n, VALUE) };
+    vec![
+        (
+            "a new file of the mount's alias is the secret that it means",
+            vec![Op::Open { p: 1, at: file("tls.crt"), how: OVER }, write(b"x"), Op::Close { fd: 0 }],
+        ),
+        (
+            "who reads a new file does not become one of its writers",
+            vec![Op::Open { p: 1, at: file("c"), how: OVER }, write(b"x"), Op::Close { fd: 0 }],
+        ),
+        (
+            "a secret that others make outweighs a temporary file of its name",
+            vec![Op::Open { p: 1, at: file("c"), how: How::Mkstemp }, write(b"x"), Op::Close { fd: 0 }, set(2)],
+        ),
+        (
+            "a save by rename takes the place of an empty file of that name",
+            vec![
+                Op::Open { p: 1, at: file("c"), how: OVER },
+                Op::Close { fd: 0 },
+                Op::Open { p: 1, at: file(".new"), how: OVER },
+                write(b"x"),
+                Op::Close { fd: 0 },
+                Op::Rename { p: 1, from: file(".new"), to: file("c") },
+            ],
+        ),
+        (
+            "a file that only stood there may be written once it has another name",
+            vec![
+                set(0),
+                Op::Open { p: 1, at: inside(0, "4913"), how: How::Create },
+                Op::Rename { p: 1, from: inside(0, "4913"), to: inside(0, VALUE) },
+                write(b"x"),
+            ],
+        ),
+        (
+            "an empty file of files/ is none of another directory's secrets",
+            vec![
+                set(0),
+                Op::Open { p: 1, at: file("c"), how: OVER },
+                Op::Rename { p: 1, from: file("c"), to: inside(0, "4913") },
+                write(b"x"),
+            ],
+        ),
+        (
+            "an empty file that is cut by its path becomes a secret at once",
+            vec![
+                Op::Open { p: 1, at: file("c"), how: OVER },
+                Op::Close { fd: 0 },
+                Op::TruncatePath { p: 1, at: file("c"), size: 2 },
+            ],
+        ),
+        (
+            "an empty file stays what it is when too much is written",
+            vec![
+                Op::Open { p: 1, at: file("c"), how: OVER },
+                Op::Write { fd: 0, at: 25_600, data: Bytes(b"x") },
+                Op::Close { fd: 0 },
+            ],
+        ),
+        (
+            "a new file of a disabled secret is refused when it is made",
+            vec![set(0), meta(0, Edit::Partly, DISABLE), hide(0), Op::Open { p: 1, at: file("a"), how: OVER }],
+        ),
+        (
+            "who deleted a secret cannot make a file of its name either",
+            vec![set(0), hide(0), Op::Advance { ms: 2_500 }, Op::Open { p: 1, at: file("a"), how: OVER }],
+        ),
+        (
+            "what cannot be decoded can be cut to nothing",
+            vec![set(0), meta(0, Edit::Partly, HEX), Op::TruncatePath { p: 1, at: file("a"), size: 0 }],
+        ),
+        (
+            "an alias that the mount and a tag give is listed once",
+            vec![set(1), Op::Others { n: 1, what: Others::Tag("akvfs-file", "tls.crt") }],
+        ),
+        ("a directory that others made a secret is listed once", vec![Op::Mkdir { p: 1, n: 1 }, set(1)]),
+        (
+            "temporary files are no part of what others deleted",
+            vec![
+                set(0),
+                Op::Open { p: 1, at: inside(0, ".new"), how: OVER },
+                Op::Others { n: 0, what: Others::Delete },
+            ],
+        ),
+        ("what is no PKCS#12 file gives no bundle", vec![set(0), meta(0, Edit::Partly, PKCS12)]),
+        (
+            "parts of a certificate go with its content type",
+            vec![Op::Others { n: 0, what: Others::SetCertificate }, meta(0, Edit::Partly, PKCS12)],
+        ),
+        (
+            "the whole document of a secret that was just disabled can be written back",
+            vec![set(0), meta(0, Edit::Partly, DISABLE), meta(0, Edit::Whole, r#"{"tags": {}}"#)],
+        ),
+        (
+            "and after another start of the mount",
+            vec![set(0), meta(0, Edit::Partly, DISABLE), Op::Remount, meta(0, Edit::Whole, r#"{"tags": {}}"#)],
+        ),
+        (
+            "a disabled secret that others recover is back",
+            vec![
+                set(2),
+                Op::Others { n: 2, what: Others::Enable(false) },
+                hide(2),
+                Op::Advance { ms: 2_500 },
+                Op::Others { n: 2, what: Others::Recover },
+            ],
+        ),
+        (
+            "who writes on what cannot be decoded is refused and leaves nothing",
+            vec![set(0), meta(0, Edit::Partly, HEX), Op::Open { p: 1, at: file("a"), how: ON }],
+        ),
+    ]
+}
+
+#[test]
+fn what_once_went_wrong_goes_right() {
+    for (name, steps) in kept() {
+        for variant in [Variant::Raw, Variant::CacheRefreshed, Variant::CacheByAge] {
+            let outcome = given(0, Stage { variant, setup: PLAIN }, &steps);
+            outcome.unwrap_or_else(|failure| panic!("{name}: {}", shrink(failure)));
+        }
+    }
 }

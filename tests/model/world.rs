@@ -23,6 +23,9 @@ use crate::support::{ManualClock, ModelStore, name};
 pub const TTL: Duration = Duration::from_secs(30);
 const LIMIT: Duration = Duration::from_secs(15);
 
+/// The process that looks on.
+pub const LOOKER: u32 = 99;
+
 /// Threads are processes plus this. A process above 10 is a child of the one ten below.
 const THREADS: u32 = 100;
 
@@ -82,6 +85,8 @@ pub struct World {
     pub fs: SecretFs,
     pub files: BTreeMap<usize, Open>,
     looked_up: RefCell<Vec<Ino>>,
+    /// Where the looker-on has been.
+    walked: RefCell<BTreeMap<String, Ino>>,
     setup: Setup,
     /// What was read in `backup/`.
     blobs: Vec<Vec<u8>>,
@@ -100,8 +105,8 @@ impl World {
         let (table, kernel) = (Arc::<Table>::default(), Arc::<Recorder>::default());
         let store = store(&vault, cached, &clock);
         let fs = mount(&store, &clock, &table, &kernel, setup);
-        let (files, looked_up, blobs, made) = Default::default();
-        Self { vault, store, cached, clock, table, kernel, fs, files, looked_up, setup, blobs, made }
+        let (files, looked_up, walked, blobs, made) = Default::default();
+        Self { vault, store, cached, clock, table, kernel, fs, files, looked_up, walked, setup, blobs, made }
     }
 
     fn call(&self, p: u32) -> Call {
@@ -123,12 +128,21 @@ impl World {
     }
 
     pub fn walk(&self, p: u32, path: &[&str]) -> Result<Entry, i32> {
-        let mut entry = None;
-        for part in path {
-            let parent = entry.map_or(ROOT, |entry: Entry| entry.node);
-            entry = Some(errno(self.lookup(p, parent, part))?);
+        let (last, dirs) = path.split_last().expect("a path with parts");
+        let parent = self.walk_to(p, dirs)?;
+        errno(self.lookup(p, parent, last))
+    }
+
+    /// A directory. Between two steps the kernel would not ask twice either.
+    fn walk_to(&self, p: u32, path: &[&str]) -> Result<Ino, i32> {
+        let Some((last, dirs)) = path.split_last() else { return Ok(ROOT) };
+        let key = (p == LOOKER).then(|| path.join("/"));
+        if let Some(ino) = key.as_ref().and_then(|key| self.walked.borrow().get(key).copied()) {
+            return Ok(ino);
         }
-        Ok(entry.expect("a path with parts"))
+        let ino = errno(self.lookup(p, self.walk_to(p, dirs)?, last))?.node;
+        self.walked.borrow_mut().extend(key.map(|key| (key, ino)));
+        Ok(ino)
     }
 
     fn dir(&self, p: u32, dir: Dir) -> Result<Ino, i32> {
@@ -142,6 +156,7 @@ impl World {
 
     /// The kernel lets go of everything that is not open.
     pub fn forget(&self) {
+        self.walked.borrow_mut().clear();
         self.looked_up.borrow_mut().drain(..).for_each(|ino| self.fs.forget(ino, 1));
     }
 
@@ -189,11 +204,11 @@ impl World {
         errno(self.ask(p, |call| self.fs.getattr(call, node))).map(|stat| (stat.attr.mode, stat.attr.size))
     }
 
-    /// A value's extended attribute.
-    pub fn attribute(&self, p: u32, path: &[&str], key: &str) -> Result<String, i32> {
+    /// Extended attributes of a value.
+    pub fn attributes<const N: usize>(&self, p: u32, path: &[&str], keys: [&str; N]) -> Result<[Option<String>; N], i32> {
         let node = self.walk(p, path)?.node;
-        let value = errno(self.ask(p, |call| self.fs.getxattr(call, node, &format!("user.akvfs.{key}"))))?;
-        Ok(String::from_utf8(value).expect("text"))
+        let of = |key| self.ask(p, |call| self.fs.getxattr(call, node, &format!("user.akvfs.{key}")));
+        Ok(keys.map(|key| of(key).ok().and_then(|value| String::from_utf8(value).ok())))
     }
 
     pub fn link(&self, p: u32, path: &[&str]) -> Result<String, i32> {
@@ -389,6 +404,7 @@ impl World {
                     Refusal::Managed => ErrorKind::Managed,
                     Refusal::Broken => ErrorKind::Broken,
                 };
+                self.vault.forget_faults();
                 CHANGES.into_iter().for_each(|operation| self.vault.fail_next(operation, kind));
                 Ok(())
             }

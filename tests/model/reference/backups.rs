@@ -1,14 +1,20 @@
 //! `backup/`: what is read there is a copy, what is put there is restored.
 
-use crate::op::Dir;
+use crate::op::{Dir, NAMES};
 
 use super::{Change, Outcome, Reference, Seen};
 
 impl Reference {
-    pub(super) fn back_up(&mut self, n: usize) -> Outcome {
-        let secret = self.live(n).ok_or(libc::ENOENT)?.clone();
-        self.blobs.push((n, secret));
-        Ok(())
+    pub(super) fn back_up(&mut self, n: usize, p: u32) -> Option<Outcome> {
+        match self.look((Dir::Backups, NAMES[n]), p) {
+            Ok(Seen::Backup(n)) => {
+                let secret = self.live(n)?.clone();
+                self.blobs.push((n, secret));
+                Some(Ok(()))
+            }
+            Ok(_) => None,
+            Err(errno) => Some(Err(errno)),
+        }
     }
 
     /// A backup is copied into `backup/`, or written beside and renamed.

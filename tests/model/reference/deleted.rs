@@ -16,9 +16,10 @@ impl Reference {
                 self.home(n, p)?;
                 self.listers.push((n, p, self.now));
             }
-            Listed::Versions(n) => {
-                self.live(n).ok_or(libc::ENOENT)?;
-            }
+            Listed::Versions(n) => match self.home(n, p)? {
+                Home::Live | Home::Ghost => {}
+                Home::Newborn => return Err(libc::ENOENT),
+            },
             Listed::Grave(n) => {
                 self.look_at_grave(n, p)?;
                 self.listers.push((n, p, self.now));
@@ -142,10 +143,8 @@ impl Reference {
 
     /// Soft deletion, however it was asked for. What is refused is there again.
     fn delete(&mut self, n: usize, by: Option<u32>) -> Outcome {
-        let was_hidden = self.removals.remove(&n).is_some();
-        if self.live(n).is_some() || !was_hidden {
-            self.send(Change::Delete)?;
-        }
+        self.removals.remove(&n);
+        self.send(Change::Delete)?;
         self.moved.insert(n, self.now);
         self.unhide(n);
         if let Some(secret) = self.secrets.get_mut(&n).filter(|secret| secret.deleted.is_none()) {

@@ -205,7 +205,7 @@ impl Reference {
                 self.send(Change::Restore)?;
                 return Err(libc::EINVAL);
             }
-            Target::Scratch(_) | Target::Nothing => {}
+            Target::Scratch(_) | Target::Nothing => return Ok(()),
         }
         self.clean(id);
         Ok(())
@@ -273,6 +273,7 @@ impl Reference {
         if !bytes.is_empty() {
             match (draft.growth, &draft.target) {
                 (Growth::Never, _) => return Err(libc::EINVAL),
+                (Growth::Becomes(_), Target::Scratch(_)) if bytes.len() > MAX => return Err(libc::EFBIG),
                 (Growth::Becomes(n), Target::Scratch(_)) => {
                     (draft.target, draft.growth) = (Target::Value(n, Face::File), Growth::Free);
                 }
@@ -316,10 +317,21 @@ impl Reference {
         Some(match self.look(at, p) {
             Err(errno) => Err(errno),
             Ok(Seen::Value(n, face)) => self.truncate_value(n, face, size),
-            Ok(Seen::Draft(id)) if matches!(self.drafts[&id].target, Target::Scratch(_)) => self.cut(id, size),
+            Ok(Seen::Draft(id)) if matches!(self.drafts[&id].target, Target::Scratch(_)) => self.cut_scratch(id, size),
             Ok(Seen::Backup(_)) => Err(libc::EEXIST),
             Ok(_) => return None,
         })
+    }
+
+    /// An empty file that becomes a secret by this is saved: there is nothing to close.
+    fn cut_scratch(&mut self, id: usize, size: u64) -> Outcome {
+        self.cut(id, size)?;
+        let saved = self.save(id);
+        if saved.is_err() {
+            self.clean(id);
+        }
+        self.drop_unused();
+        saved
     }
 
     fn truncate_value(&mut self, n: usize, face: Face, size: u64) -> Outcome {

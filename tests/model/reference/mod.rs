@@ -245,7 +245,7 @@ impl Reference {
             Op::GraveMeta { p, n } => Some(self.look_at_grave(n, p).and(Err(libc::EPERM))),
             Op::SetXattr { p, at, name, text } => self.set_xattr(at, p, name, text),
             Op::RemoveTag { p, at } => self.remove_tag(at, p),
-            Op::Backup { n, .. } => Some(self.back_up(n)),
+            Op::Backup { p, n } => self.back_up(n, p),
             Op::Restore { p, blob, name, renamed } => self.restore(blob, name, renamed, p),
             Op::Refresh { .. } => Some(Ok(())),
             Op::Others { n, what } => Some(self.others(n, what)),

@@ -205,7 +205,12 @@ impl World {
     }
 
     /// Extended attributes of a value.
-    pub fn attributes<const N: usize>(&self, p: u32, path: &[&str], keys: [&str; N]) -> Result<[Option<String>; N], i32> {
+    pub fn attributes<const N: usize>(
+        &self,
+        p: u32,
+        path: &[&str],
+        keys: [&str; N],
+    ) -> Result<[Option<String>; N], i32> {
         let node = self.walk(p, path)?.node;
         let of = |key| self.ask(p, |call| self.fs.getxattr(call, node, &format!("user.akvfs.{key}")));
         Ok(keys.map(|key| of(key).ok().and_then(|value| String::from_utf8(value).ok())))

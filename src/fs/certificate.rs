@@ -3,6 +3,10 @@
 //! Knows the two forms that Key Vault gives such a value: PKCS#12 in base64 without a password, and PEM text. From
 //! bytes to bytes only: no vault, no inode, no clock, no randomness. The same value always gives the same bytes.
 //!
+//! The files are opened here and not by `p12-keystore`, which opens the client's own (`vault/auth`): version 0.4 refuses the
+//! absent password that Key Vault uses, two-key 3DES, RC2 of 128 bits, and 3DES in PBES2, all of which
+//! `tests.rs` has; it writes with a random salt, so that no file would be the same twice; and it does not wipe keys.
+//!
 //! Nothing here checks that a certificate is valid or trusted; the service or its writer answers for that.
 
 mod asn1;

@@ -8,9 +8,7 @@ use serde_json::Value;
 
 use crate::op::{ALIAS, At, Dir, META, NAMES, SCRATCH, TAGGED, VALUE};
 use crate::reference::{Attributes, Face, Reference, Secret, Seen, Version};
-use crate::world::{LOOKER, World, other_case, path};
-
-const P: u32 = LOOKER;
+use crate::world::{LOOKER as P, World, other_case, path};
 
 /// All names that anything in `files/` can have.
 const FILES: [&str; 7] = [NAMES[0], NAMES[1], NAMES[2], ALIAS.0, TAGGED, ".new", "c~"];

@@ -6,6 +6,7 @@ mod deleted;
 mod files;
 mod properties;
 mod renaming;
+mod saving;
 mod sight;
 mod vault;
 

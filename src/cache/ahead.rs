@@ -138,8 +138,20 @@ impl Ahead {
         let Ok(at) = order.binary_search(name) else { return };
         let wanted = state.walks.step(at, self.at_once - 1);
         self.walking.store(state.walks.is_walking(), Ordering::Relaxed);
+        drop(state);
         let wanted = wanted.start.min(order.len())..wanted.end.min(order.len());
-        state.queue.extend(order[wanted].iter().cloned());
+        self.fetch(&order[wanted]);
+    }
+
+    /// Queues those of the names that are not in memory: nobody fetches for a walk through what is.
+    fn fetch(&self, names: &[SecretName]) {
+        let Some(store) = self.store.upgrade().filter(|_| !names.is_empty()) else { return };
+        let missing: Vec<_> = names.iter().filter(|name| !store.is_in_memory(name)).cloned().collect();
+        if missing.is_empty() {
+            return;
+        }
+        let mut state = self.state();
+        state.queue.extend(missing);
         let more = (self.at_once - 1).saturating_sub(state.threads).min(state.queue.len());
         state.threads += more;
         drop(state);

@@ -367,6 +367,10 @@ impl CachedStore {
         }
     }
 
+    fn is_in_memory(&self, name: &SecretName) -> bool {
+        self.state().get(name, None, self.clock.moment()).is_some()
+    }
+
     /// Fetches one value ahead; `false` if none is wanted.
     fn fetch_next(&self) -> bool {
         self.ahead.get().is_some_and(|ahead| ahead.fetch_next(self))

@@ -205,6 +205,9 @@ impl CachedStore {
 
     /// A find that memory cannot answer: by a get, so that the value comes along.
     fn look_up(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
+        if let Some(found) = self.look_up_recovering(name, wait) {
+            return Ok(found);
+        }
         let epoch = self.state().epoch(name);
         match self.get(name, None, wait) {
             Ok(secret) => Ok(self.state().found(secret.properties, self.clock.moment())),
@@ -218,6 +221,14 @@ impl CachedStore {
             Err(error) if error.kind == ErrorKind::Forbidden => self.look_up_listed(name, error, wait),
             Err(error) => Err(StoreError { operation: Operation::Find, ..error }),
         }
+    }
+
+    /// As we recovered it, as long as the vault does not show it. Nobody waits for that: it is there.
+    fn look_up_recovering(&self, name: &SecretName, wait: Wait) -> Option<Found> {
+        let (found, _) = self.state().recovering(name, self.clock.moment())?;
+        let one_look = wait.no_longer_than(&*self.clock, 2 * SETTLE_POLL);
+        let error = self.get(name, None, one_look).err()?;
+        (error.kind == ErrorKind::BeingRecovered || stale::is_silence(&error)).then_some(found)
     }
 
     /// Of disabled versions that were made in one second, the listing of secrets alone tells which is current.

@@ -187,14 +187,11 @@ impl State {
         if let Some(current) = self.valid_current(name, now) {
             return Some(Ok(self.found(current.said.clone(), now)));
         }
-        if let Some((Settling::Live(properties), since)) = self.settling.get(name)
-            && now.since(*since) < SETTLE_LIMIT
+        if let Some((found, since)) = self.recovering(name, now)
+            && now.since(since) < self.options.ttl
+            && !self.is_doubted(name)
         {
-            return Some(Ok(Found {
-                properties: properties.clone(),
-                current: properties.version.clone(),
-                valid_for: Duration::ZERO,
-            }));
+            return Some(Ok(found));
         }
         match self.listed(name, now) {
             Some(Some(item)) => {
@@ -205,6 +202,22 @@ impl State {
             Some(None) => Some(Err(not_found(Operation::Find, name, "secret"))),
             None => self.find_refused(name, now),
         }
+    }
+
+    /// What we recovered lately and the vault may not show yet, and since when.
+    pub fn recovering(&self, name: &SecretName, now: Moment) -> Option<(Found, Moment)> {
+        match self.settling.get(name) {
+            Some((Settling::Live(properties), since)) if now.since(*since) < SETTLE_LIMIT => {
+                let (properties, current) = (properties.clone(), properties.version.clone());
+                Some((Found { properties, current, valid_for: Duration::ZERO }, *since))
+            }
+            _ => None,
+        }
+    }
+
+    /// Whether it was expired after we changed it.
+    fn is_doubted(&self, name: &SecretName) -> bool {
+        self.doubted.contains_key(name) || self.changes.get(name).is_none_or(|changed| *changed < self.expired_all)
     }
 
     fn find_refused(&self, name: &SecretName, now: Moment) -> Option<Result<Found, StoreError>> {

@@ -337,6 +337,16 @@ fn kept() -> Vec<(&'static str, Vec<Op>)> {
             ],
         ),
         (
+            "what others make of a secret that was recovered while disabled is seen",
+            vec![
+                set(2),
+                meta(2, Edit::Partly, DISABLE),
+                hide(2),
+                Op::Recover { p: 1, n: 2 },
+                Op::Others { n: 2, what: Others::SetCertificate },
+            ],
+        ),
+        (
             "who writes on what cannot be decoded is refused and leaves nothing",
             vec![set(0), meta(0, Edit::Partly, HEX), Op::Open { p: 1, at: file("a"), how: ON }],
         ),

@@ -32,9 +32,23 @@ const PROVEN: &[(&str, &[&str])] = &[
     ("EFBIG", &["values_that_no_secret_can_have"]),
     ("EILSEQ", &["values_that_no_secret_can_have"]),
     ("EOPNOTSUPP", &["allocation_maps_and_foreign_attributes", "documents_that_change_what_cannot_be_changed"]),
-    ("EIO", &["the_errno_of_each_failure_of_the_vault", "answers_that_make_no_sense"]),
+    (
+        "EIO",
+        &[
+            "the_errno_of_each_failure_of_the_vault",
+            "answers_that_make_no_sense",
+            "a_certificate_that_is_not_trusted_is_eio",
+        ],
+    ),
     ("EHOSTUNREACH", &["what_is_known_is_readable_while_the_vault_is_gone"]),
-    ("EPROTO", &["the_errno_of_each_failure_of_the_vault", "answers_that_make_no_sense"]),
+    (
+        "EPROTO",
+        &[
+            "the_errno_of_each_failure_of_the_vault",
+            "answers_that_make_no_sense",
+            "a_challenge_for_another_vault_is_eproto_and_leaves_nothing_behind",
+        ],
+    ),
     ("ETIMEDOUT", &["the_errno_of_each_failure_of_the_vault"]),
     ("EROFS", &["a_read_only_mount_refuses_every_change_and_sends_nothing", "the_error_table_of_a_read_only_mount"]),
     ("ENODATA", &["the_error_table_of_attributes"]),
@@ -70,6 +84,19 @@ fn refusals_of_a_change() {
         world.vault.server.clear_faults();
         assert_eq!((world.vault.get("a").as_deref(), world.vault.versions("a").len()), (Ok("old"), 1), "{kind:?}");
     }
+}
+
+#[test]
+fn a_restore_over_a_name_in_use_is_eexist_and_of_something_foreign_einval() {
+    let Some(world) = World::new(&[("a", "old")], LIMITS) else { return };
+    let blob = fs::read(world.path("backup/a")).unwrap();
+    assert_eq!(write(&world.path("backup/a"), &blob), (libc::EEXIST, "open"));
+    assert_eq!(write(&world.path("backup/b"), &blob), (libc::EEXIST, "close"));
+    assert_eq!(write(&world.path("backup/b"), b"no backup"), (libc::EINVAL, "close"));
+    let sentences = fs::read_to_string(world.path(".akvfs/errors")).unwrap();
+    assert!(sentences.contains("EEXIST") && sentences.contains("EINVAL"), "{sentences}");
+    assert_eq!((world.vault.get("a").as_deref(), world.vault.versions("a").len()), (Ok("old"), 1));
+    assert_eq!((world.vault.live(), world.vault.deleted()), (vec!["a".to_owned()], vec![]));
 }
 
 /// What a service says to whom it does not know.

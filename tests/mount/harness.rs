@@ -220,11 +220,22 @@ impl Mount {
         Self::lasting(source, options, MOUNT_LIMIT)
     }
 
+    /// One whose daemon finds programs in `place` first.
+    pub fn finding(place: &Path, source: &str, options: &str) -> Self {
+        let path = format!("{}:{}", place.display(), std::env::var("PATH").unwrap_or_default());
+        let mut command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
+        command.env("PATH", path);
+        Self::start(command, source, options, MOUNT_LIMIT)
+    }
+
     fn lasting(source: &str, options: &str, limit: Duration) -> Self {
+        Self::start(Command::new(env!("CARGO_BIN_EXE_akvfs")), source, options, limit)
+    }
+
+    fn start(mut command: Command, source: &str, options: &str, limit: Duration) -> Self {
         let (dir, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::create_dir(aside.path().join("files")).unwrap();
         let log = File::create(aside.path().join("log")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
         command.args(["mount", "-f", "-o", "rw"]).env("AKVFS_LOG", "akvfs=trace");
         if !options.is_empty() {
             command.args(["-o", options]);

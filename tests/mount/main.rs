@@ -15,6 +15,7 @@ mod error_table;
 mod fresh;
 mod fsx;
 mod harness;
+mod impostors;
 mod messages;
 mod outages;
 mod programs;

@@ -25,16 +25,16 @@ const USUAL_SIZE: usize = 3_000;
 const SLOTS: usize = 3;
 
 /// Chance from a seed: the same sequence wherever it runs.
-struct Dice(TestRng);
+pub struct Dice(TestRng);
 
 impl Dice {
-    fn new(seed: u64) -> Self {
+    pub fn new(seed: u64) -> Self {
         let mut bytes = [0x5a; 16];
         bytes[..8].copy_from_slice(&seed.to_le_bytes());
         Self(TestRng::from_seed(RngAlgorithm::XorShift, &bytes))
     }
 
-    fn roll(&mut self, sides: usize) -> usize {
+    pub fn roll(&mut self, sides: usize) -> usize {
         (self.0.next_u64() >> 16) as usize % sides
     }
 
@@ -48,7 +48,7 @@ impl Dice {
         self.roll(most + 1)
     }
 
-    fn text(&mut self, most: usize) -> Vec<u8> {
+    pub fn text(&mut self, most: usize) -> Vec<u8> {
         let length = self.roll(most) + 1;
         let start = self.roll(26);
         (0..length).map(|at| if at % 60 == 59 { b'\n' } else { b'a' + ((start + at) % 26) as u8 }).collect()

@@ -8,6 +8,7 @@
 #[macro_use]
 mod compiled;
 
+mod alike;
 mod calls;
 mod commands;
 mod errnos;

@@ -168,6 +168,9 @@ impl Default for FsOptions {
     }
 }
 
+/// Says as whom the vault is asked, from memory; nothing before the first token, or where the token does not say.
+pub type Identity = Box<dyn Fn() -> Option<String> + Send + Sync>;
+
 /// A vault as a filesystem.
 pub struct SecretFs {
     store: Arc<dyn SecretStore>,
@@ -177,6 +180,7 @@ pub struct SecretFs {
     options: FsOptions,
     metrics: Arc<Metrics>,
     audit: Option<Arc<dyn Audit>>,
+    identity: Option<Identity>,
     mounted: i64,
     /// The kernel sends no OPEN, or no OPENDIR.
     without: (AtomicBool, AtomicBool),
@@ -202,6 +206,7 @@ impl SecretFs {
             options,
             metrics,
             audit: None,
+            identity: None,
             mounted,
             without: Default::default(),
             state: Mutex::default(),
@@ -243,6 +248,11 @@ impl SecretFs {
     /// The same, that tells `audit` of every open of a value.
     pub fn audited(self, audit: Option<Arc<dyn Audit>>) -> Self {
         Self { audit, ..self }
+    }
+
+    /// The same, that can tell as whom it signs in.
+    pub fn signing_in(self, identity: Identity) -> Self {
+        Self { identity: Some(identity), ..self }
     }
 
     /// Where it counts.

@@ -65,6 +65,7 @@ impl SecretFs {
             "pid": about.pid,
             "since": Timestamp(self.mounted).to_string(),
             "auth": about.auth,
+            "identity": self.identity.as_ref().and_then(|identity| identity()),
             "read_only": self.options.read_only,
             "options": about.options,
             "operations": self.asked_operations(),

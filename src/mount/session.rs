@@ -113,7 +113,9 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
         SecretFs::new(store.clone(), clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
     let audit = start_audit(settings, &metrics)?;
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
-    let fs = Arc::new(fs.counting(metrics).audited(told));
+    let whom = signed_in.clone();
+    let fs = fs.counting(metrics).audited(told).signing_in(Box::new(move || identity(&whom)));
+    let fs = Arc::new(fs);
     let limits = Limits { read: options.timeout, change: options.write_timeout };
     // Who watches files of a mount that is read-only only as users see it can be woken.
     let outside = options.read_only && process::is_root() && matches!(place, Place::Directory(_));
@@ -140,11 +142,14 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     Ok(Session { fs, serving, clock, place: place.clone(), status, announcer, watch, audit, ending, _server: server })
 }
 
+/// As whom the vault is asked, from memory: without a first answer (lazy_auth) it is not known yet.
+fn identity(client: &SecretClient) -> Option<String> {
+    client.sign_in(Wait::No).ok().flatten().map(|claims| claims.to_string())
+}
+
 /// The log's first line.
 fn say_what_is_mounted(about: &About, client: &SecretClient) {
-    // From memory: the first answer needed a token. Without one (lazy_auth) it is not known yet.
-    let identity = client.sign_in(Wait::No).ok().flatten().map(|claims| claims.to_string());
-    let whom = identity.as_ref().map_or_else(String::new, |identity| format!(" as {identity}"));
+    let whom = identity(client).map_or_else(String::new, |identity| format!(" as {identity}"));
     let About { version, source, vault, directory, auth, options, .. } = about;
     let told = if options.is_empty() { "none" } else { options };
     tracing::info!(

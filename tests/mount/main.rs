@@ -16,7 +16,7 @@ mod error_table;
 mod fresh;
 mod fsx;
 mod harness;
-mod impostors;
+mod identity;
 mod messages;
 mod outages;
 mod programs;

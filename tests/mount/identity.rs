@@ -1,8 +1,11 @@
-//! Somebody else answers where the vault was: a certificate of another authority, a challenge for another vault's token.
+//! Who is who: as whom a mount signs in, and somebody else who answers where the vault was.
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD as URL_SAFE_NO_PAD;
 
 use akvfs::clock::SystemClock;
 use akvfs::local::{Fault, FaultKind, ServeOptions, Server};
@@ -43,11 +46,18 @@ fn a_certificate_that_is_not_trusted_is_eio() {
     assert_eq!(answered, 0, "no request may reach it");
 }
 
-/// A stand-in for the Azure CLI, whose token is for whoever gets it.
+const OBJECT: &str = "0f5b7a3e-2c1d-4e6f-8a9b-0c1d2e3f4a5b";
+
+fn token() -> String {
+    let claims = format!(r#"{{"oid":"{OBJECT}","appid":"11111111-2222-3333-4444-555555555555"}}"#);
+    ["{}", &claims, "signature"].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".")
+}
+
+/// A stand-in for the Azure CLI, whose token says who it is for.
 fn az(dir: &Path) {
-    let token = r#"{"accessToken":"from-az","expires_on":4102444800,"tokenType":"Bearer"}"#;
     let program = dir.join("az");
-    fs::write(&program, format!("#!/bin/sh\necho '{token}'\n")).unwrap();
+    let answer = format!(r#"{{"accessToken":"{}","expires_on":4102444800,"tokenType":"Bearer"}}"#, token());
+    fs::write(&program, format!("#!/bin/sh\necho '{answer}'\n")).unwrap();
     fs::set_permissions(&program, fs::Permissions::from_mode(0o755)).unwrap();
 }
 
@@ -63,6 +73,8 @@ fn a_challenge_for_another_vault_is_eproto_and_leaves_nothing_behind() {
     let options = format!("auth=azcli,{}", trusting(&place.path().join("ca")));
     let mount = Mount::finding(place.path(), &format!("https://akv.localhost:{}", port(&vault)), &options);
     assert_eq!(write(&mount.path("files/a"), b"old").0, 0);
+    let status = fs::read_to_string(mount.path(".akvfs/status.json")).unwrap();
+    assert!(status.contains(OBJECT) && !status.contains(&token()), "{status}");
     vault.inject(Fault { operation: None, count: u32::MAX, kind: FaultKind::Challenge(FOREIGN.into()) });
     let back_up = || errno(fs::read(mount.path("backup/a")));
     assert_eq!(back_up(), libc::EPROTO);

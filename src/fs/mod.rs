@@ -26,6 +26,7 @@ pub mod tree;
 pub mod wake;
 
 mod backup;
+mod deleting;
 mod document;
 mod flat;
 pub mod handles;
@@ -52,7 +53,7 @@ pub use write::Change;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, unix_seconds};
@@ -185,6 +186,8 @@ pub struct SecretFs {
     /// The kernel sends no OPEN, or no OPENDIR.
     without: (AtomicBool, AtomicBool),
     state: Mutex<State>,
+    /// Told when a deletion has ended.
+    deleted: Condvar,
 }
 
 impl SecretFs {
@@ -210,6 +213,7 @@ impl SecretFs {
             mounted,
             without: Default::default(),
             state: Mutex::default(),
+            deleted: Condvar::new(),
         }
     }
 

@@ -239,14 +239,24 @@ impl SecretFs {
 
     /// Sends the deletion of a secret.
     pub(super) fn delete(&self, secret: &SecretName, by: Process, wait: Wait) -> FsResult<()> {
-        let was_hidden = self.state().removals.remove(secret).is_some();
-        match self.store.delete(secret, wait) {
+        let was_hidden = self.state().removals.contains_key(secret);
+        let _on_its_way = self.begin_deleting(secret, wait)?;
+        self.send_deletion(secret, by, was_hidden, wait)
+    }
+
+    /// It stays hidden until the vault has answered; what is refused is there again.
+    fn send_deletion(&self, secret: &SecretName, by: Process, was_hidden: bool, wait: Wait) -> FsResult<()> {
+        let answer = self.store.delete(secret, wait);
+        let mut state = self.state();
+        match answer {
             Ok(_) => {}
             // Hidden for a second, and somebody else deleted it in it.
             Err(error) if error.kind == ErrorKind::NotFound && was_hidden => {}
-            Err(error) => return Err(error.into()),
+            Err(error) => {
+                state.removals.remove(secret);
+                return Err(error.into());
+            }
         }
-        let mut state = self.state();
         state.unhide(secret);
         state.drop_scratch(secret);
         state.ghosts.insert(secret.clone(), (by, self.now()));
@@ -281,7 +291,8 @@ impl SecretFs {
             return Err(StoreError::not_in_memory(Operation::Delete).into());
         }
         waiting.iter().for_each(|secret| self.send_removal(secret, wait));
-        Ok(())
+        // What somebody else is sending is not to be seen any more either.
+        waiting.iter().try_for_each(|secret| self.await_deletion(secret, wait))
     }
 
     /// Sends the removals whose delay is over.
@@ -299,8 +310,8 @@ impl SecretFs {
     }
 
     fn send_removal(&self, secret: &SecretName, wait: Wait) {
-        let Some(by) = self.state().removals.get(secret).map(|removal| removal.by) else { return };
-        match self.delete(secret, by, wait) {
+        let Some((_on_its_way, by)) = self.begin_waiting_removal(secret) else { return };
+        match self.send_deletion(secret, by, true, wait) {
             Ok(()) => {
                 let secrets = self.state().tree.intern(&Node::Secrets);
                 self.kernel.tell(Notice::Entry(secrets, secret.to_string()));

@@ -62,6 +62,7 @@ impl SecretFs {
             as_text(bytes)?;
         }
         self.metrics.saves.add();
+        self.await_deletion(secret, wait)?;
         let before = self.before_saving(secret, wait)?;
         let bytes = match &before {
             Before::Same(kept) if self.options.final_newline_as_before => without_added_newline(kept, face, bytes),

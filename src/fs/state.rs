@@ -1,6 +1,6 @@
 //! What the filesystem remembers between two calls. Asks nobody; times come as arguments.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -106,6 +106,8 @@ pub struct State {
     pub newborn: BTreeMap<SecretName, Newborn>,
     /// Values hidden because their secret is going to be deleted.
     pub removals: BTreeMap<SecretName, Removal>,
+    /// Whose deletion is on its way to the vault.
+    pub deleting: BTreeSet<SecretName>,
     /// Values hidden because they were moved aside and then unlinked.
     pub set_aside: HashSet<(SecretName, Face)>,
     /// Who moved a file aside, and when. For him it is gone, so that he may create it anew (`cp -b`).

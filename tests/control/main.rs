@@ -12,6 +12,7 @@ mod house;
 mod logs;
 mod mounted;
 mod mounts;
+mod removing;
 
 /// What must never be seen outside of a value.
 const CANARY: &str = "canary-5d1f";

@@ -392,3 +392,17 @@ fn named(house: &House, path: &str) {
     house.fs.failed(&Asked::of("stat", house.ino(path)), &refused);
     assert_eq!(house.errors().last().unwrap()["path"], path);
 }
+
+/// Each top-level member has its row in docs/operating.md, and each row its member.
+#[test]
+fn the_manual_has_every_member_of_the_status_and_no_other() {
+    let manual = include_str!("../../docs/operating.md").split("### status.json").nth(1).unwrap();
+    let table = manual.split("\n\n").nth(1).unwrap();
+    let cells = table.lines().skip(2).map(|row| row.split('|').nth(1).unwrap());
+    let mut told: Vec<_> = cells.flat_map(|cell| cell.split('`').skip(1).step_by(2)).collect();
+    told.sort_unstable();
+    let status = House::new().status();
+    let mut there: Vec<_> = status.as_object().unwrap().keys().map(String::as_str).collect();
+    there.sort_unstable();
+    assert_eq!(told, there);
+}

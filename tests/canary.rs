@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+#[path = "support/skipped.rs"]
+mod skipped;
+
 mod support;
 
 use std::collections::BTreeSet;
@@ -416,7 +420,7 @@ fn the_local_vault_as_a_program_tells_nothing() {
 #[test]
 fn a_mount_as_a_program_tells_nothing() {
     if fs::OpenOptions::new().read(true).write(true).open("/dev/fuse").is_err() {
-        println!("SKIPPED: /dev/fuse cannot be opened");
+        skipped!("/dev/fuse cannot be opened");
         return;
     }
     let (secret, place) = (canary(), tempfile::tempdir().unwrap());

@@ -2,6 +2,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output};
@@ -117,7 +121,7 @@ fn a_bad_source_is_1() {
 #[test]
 fn a_mount_that_fails_is_32_and_names_source_directory_reason_and_remedy() {
     if !Path::new("/dev/fuse").exists() {
-        eprintln!("SKIPPED: /dev/fuse is missing");
+        skipped!("/dev/fuse is missing");
         return;
     }
     let temporary = tempfile::tempdir().unwrap();
@@ -194,7 +198,7 @@ fn check_with(program: &str, words: &[&str], text: &str) -> Option<String> {
     input.write_all(text.as_bytes()).unwrap();
     let ran = Command::new(program).args(words).stdin(input.reopen().unwrap()).output();
     let Ok(output) = ran else {
-        eprintln!("SKIPPED: {program} is missing (apt-get install {program})");
+        skipped!("{program} is missing (apt-get install {program})");
         return None;
     };
     let said = String::from_utf8_lossy(&output.stderr);

@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::fs::File;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -65,7 +69,7 @@ impl Mounted {
         let mounted = || mountinfo::top_at(&dir).unwrap().is_some();
         while !mounted() {
             if carrier.try_wait().unwrap().is_some() {
-                eprintln!("SKIPPED: no mount is possible here; it needs root (or fusermount3) and /dev/fuse");
+                skipped!("no mount is possible here; it needs root (or fusermount3) and /dev/fuse");
                 return None;
             }
             std::thread::sleep(Duration::from_millis(5));

@@ -4,6 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+#[path = "support/skipped.rs"]
+mod skipped;
+
 use std::fs;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
@@ -59,7 +63,7 @@ impl Service {
     /// `None`, and a loud word, where nobody may mount.
     fn start(vault: &Vault, words: &[&str]) -> Option<Self> {
         if let Err(reason) = point::check_device() {
-            eprintln!("SKIPPED: {reason}");
+            skipped!("{reason}");
             return None;
         }
         let place = tempfile::tempdir().unwrap();
@@ -259,7 +263,7 @@ fn an_unmounted_filesystem_ends_its_daemon() {
 #[test]
 fn a_mount_that_does_not_become_usable_is_given_up() {
     if let Err(reason) = point::check_device() {
-        return eprintln!("SKIPPED: {reason}");
+        return skipped!("{reason}");
     }
     let vault = Vault::new();
     vault.stall();

@@ -93,7 +93,7 @@ fn a_certificate_in_pkcs12_works_with_its_password() {
     let application = Application::new();
     for how in [&[][..], &["-legacy"]] {
         let Some(file) = application.pkcs12("pass word", how) else {
-            println!("SKIPPED: PKCS#12 {how:?} (no openssl that makes one)");
+            skipped!("PKCS#12 {how:?} (no openssl that makes one)");
             continue;
         };
         let authority = Authority::new(vec![issued("from-certificate")]);

@@ -124,7 +124,7 @@ fn a_file_that_others_may_get_at_is_refused_and_nobody_is_asked() {
     put(&file, &text(&authority, "canary"), 0o600);
     match std::os::unix::fs::chown(&file, Some(12_345), None) {
         Ok(()) => assert!(attempt(&file).contains("it belongs to user 12345, not to 0 or root")),
-        Err(_) => println!("SKIPPED: a file of somebody else (only root can make one)"),
+        Err(_) => skipped!("a file of somebody else (only root can make one)"),
     }
     assert!(authority.server.seen().is_empty());
 }

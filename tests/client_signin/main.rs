@@ -1,6 +1,10 @@
 //! Signing in with the real code of Microsoft's azure_identity against services of ours on loopback. Each case runs
 //! in a process of its own, because the environment is what it is about.
 
+#[macro_use]
+#[path = "../support/skipped.rs"]
+mod skipped;
+
 mod certificate;
 #[path = "../client_support/mod.rs"]
 mod client_support;
@@ -219,7 +223,7 @@ fn a_managed_identity_of_a_virtual_machine_can_be_picked() {
     program.args(["--map-root-user", "--net", "sh", "-c", script]).arg(std::env::current_exe().expect("running"));
     let possible = Command::new("unshare").args(["--map-root-user", "--net", "ip", "link", "set", "lo", "up"]).status();
     if !possible.is_ok_and(|status| status.success()) {
-        println!("SKIPPED: no network of its own for a child (unshare --map-root-user --net ip)");
+        skipped!("no network of its own for a child (unshare --map-root-user --net ip)");
         return;
     }
     let variables = [("AKVFS_TEST_METADATA", "1"), ("AKVFS_TEST_CLIENT_ID", "id-7")];

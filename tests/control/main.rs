@@ -3,6 +3,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+#[path = "../support/skipped.rs"]
+mod skipped;
+
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -61,7 +61,7 @@ impl Mounted {
     /// The same, that logs at `level`.
     pub fn logging(source: &str, options: &str, level: &str) -> Option<Self> {
         if let Err(error) = File::options().read(true).write(true).open("/dev/fuse") {
-            eprintln!("SKIPPED: /dev/fuse cannot be opened: {error}");
+            skipped!("/dev/fuse cannot be opened: {error}");
             return None;
         }
         let place = tempfile::tempdir().unwrap();

@@ -211,7 +211,7 @@ fails 1 mount -t fuse.akvfs local: "$1" -o tll=5s
 "#;
     let Some(wrote) = run(script) else { return };
     if wrote == "SKIPPED\n" {
-        return eprintln!("SKIPPED: mount.fuse is missing (apt-get install fuse3)");
+        return skipped!("mount.fuse is missing (apt-get install fuse3)");
     }
     let lines: Vec<&str> = wrote.lines().collect();
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["local:", "fuse.akvfs"]);
@@ -242,7 +242,7 @@ eventually sh -c "! pidof akvfs"
 "#;
     let Some(wrote) = run(script) else { return };
     if wrote == "SKIPPED\n" {
-        return eprintln!("SKIPPED: mount.fuse is missing (apt-get install fuse3)");
+        return skipped!("mount.fuse is missing (apt-get install fuse3)");
     }
     assert!(wrote.contains("fuse.akvfs\nCapEff:\t0000000000000000\nvaluevalue"), "{wrote}");
     assert!(wrote.contains("-o allow_other,default_permissions") && wrote.contains("Permission denied"), "{wrote}");
@@ -261,7 +261,7 @@ eventually sh -c "! findmnt mnt"
 eventually sh -c "! pidof akvfs"
 "#;
     if run(script).is_some_and(|wrote| wrote == "SKIPPED\n") {
-        eprintln!("SKIPPED: script is missing (apt-get install bsdutils)");
+        skipped!("script is missing (apt-get install bsdutils)");
     }
 }
 

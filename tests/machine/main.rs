@@ -6,6 +6,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[macro_use]
+#[path = "../support/skipped.rs"]
+mod skipped;
+
 mod helper;
 mod package;
 mod support;

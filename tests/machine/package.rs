@@ -16,7 +16,7 @@ install_package() { dpkg --install --force-unsafe-io "$1"/out/akvfs_*.deb >log 2
 fn with_package(script: &str) -> Option<String> {
     let wrote = run(&format!("{MAKE}\n{script}"))?;
     if wrote == "SKIPPED\n" {
-        eprintln!("SKIPPED: a package cannot be made or installed here (apt-get install dpkg binutils fuse3)");
+        skipped!("a package cannot be made or installed here (apt-get install dpkg binutils fuse3)");
         return None;
     }
     Some(wrote)
@@ -178,7 +178,7 @@ plocate --database "$1/db" hidden-one || echo "not found"
 "#;
     let Some(wrote) = run(script) else { return };
     if wrote == "SKIPPED\n" {
-        return eprintln!("SKIPPED: plocate is missing (apt-get install plocate)");
+        return skipped!("plocate is missing (apt-get install plocate)");
     }
     assert_eq!(wrote, "not found\n");
 }

@@ -64,7 +64,7 @@ pub fn run_with(script: &str, variables: &[(&str, &Path)]) -> Option<String> {
         .stdin(Stdio::null())
         .output();
     let Ok(output) = output else {
-        eprintln!("SKIPPED: unshare or timeout is missing (apt-get install util-linux coreutils)");
+        skipped!("unshare or timeout is missing (apt-get install util-linux coreutils)");
         return None;
     };
     judge(&output)
@@ -73,7 +73,7 @@ pub fn run_with(script: &str, variables: &[(&str, &Path)]) -> Option<String> {
 fn judge(output: &Output) -> Option<String> {
     let said = String::from_utf8_lossy(&output.stderr);
     if output.status.code() == Some(77) || said.contains("unshare failed") {
-        eprintln!("SKIPPED: no machine can be made here; it needs root, overlayfs and /dev/fuse. {said}");
+        skipped!("no machine can be made here; it needs root, overlayfs and /dev/fuse. {said}");
         return None;
     }
     let wrote = String::from_utf8_lossy(&output.stdout).into_owned();

@@ -155,7 +155,7 @@ eventually sh -c "! findmnt mnt"
 "#;
     let Some(wrote) = run(script) else { return };
     if wrote == "SKIPPED\n" {
-        return eprintln!("SKIPPED: fusermount3 is missing (apt-get install fuse3)");
+        return skipped!("fusermount3 is missing (apt-get install fuse3)");
     }
     let lines: Vec<&str> = wrote.lines().collect();
     assert_eq!(lines[0], "1234", "{wrote}");

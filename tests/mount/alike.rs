@@ -117,7 +117,7 @@ fn sequence(seed: u64, mount: &Path, memory: &Path) {
 
 #[test]
 fn files_do_as_files_of_a_tmpfs_do() {
-    let Some(memory) = memory() else { return eprintln!("SKIPPED: /dev/shm is no tmpfs") };
+    let Some(memory) = memory() else { return skipped!("/dev/shm is no tmpfs") };
     // An unlinked file's name can be taken again; the delete that then is not sent is another test's.
     let Some(world) = World::new(&[], "delete_delay=1h,max_writes=100000/s,max_requests=100000/s") else { return };
     let dir: PathBuf = world.path("files");

@@ -108,7 +108,7 @@ fn an_ordinary_user_can_try_it() {
     // SAFETY: no arguments, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if !is_root || !can_mount() || !["unshare", "setpriv", "fusermount3"].into_iter().all(has) {
-        eprintln!("SKIPPED: it needs root to become another user, unshare, setpriv and fusermount3");
+        skipped!("it needs root to become another user, unshare, setpriv and fusermount3");
         return;
     }
     let (checkout, place) = (checkout(), tempfile::tempdir().unwrap());

@@ -189,11 +189,11 @@ pub fn can_mount() -> bool {
     // SAFETY: no arguments, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if let Err(why) = point::check_device() {
-        eprintln!("SKIPPED: {why}");
+        skipped!("{why}");
         return false;
     }
     if !is_root && !has("fusermount3") {
-        eprintln!("SKIPPED: fusermount3 is missing (apt-get install fuse3)");
+        skipped!("fusermount3 is missing (apt-get install fuse3)");
         return false;
     }
     true

@@ -69,7 +69,7 @@ fn trees_are_copied_byte_for_byte() {
         ),
     ] {
         if !has(needs) {
-            eprintln!("SKIPPED: {needs} is not installed: {script}");
+            skipped!("{needs} is not installed: {script}");
             continue;
         }
         world.bash("", script).ok();
@@ -161,7 +161,7 @@ with open(os.environ["V"], "rb") as f, open(os.environ["T"] + "/sent", "wb") as 
         ("busybox", r#"busybox cat "$V""#),
     ] {
         if !has(needs) {
-            eprintln!("SKIPPED: {needs} is not installed: {script}");
+            skipped!("{needs} is not installed: {script}");
             continue;
         }
         for name in ["full", "size-4097", "utf8", "line", "size-25599"] {
@@ -254,7 +254,7 @@ fn the_document_of_a_deleted_secret_is_what_the_vault_says_of_it() {
 fn attributes_are_read_and_set() {
     let Some(world) = World::new(&[("a", "x")], "") else { return };
     if !has("setfattr") {
-        eprintln!("SKIPPED: setfattr is not installed (apt-get install attr)");
+        skipped!("setfattr is not installed (apt-get install attr)");
         return;
     }
     let get =

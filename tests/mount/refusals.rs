@@ -340,7 +340,7 @@ with open(os.environ["V"], "wb") as f: f.write(b"\xff")'"#,
         ),
     ] {
         if !has(needs) {
-            eprintln!("SKIPPED: {needs} is not installed: {script}");
+            skipped!("{needs} is not installed: {script}");
             continue;
         }
         let ran = world.bash("a", script);

@@ -38,7 +38,7 @@ fn every_way_of_removing_deletes_once_and_mv_brings_it_back() {
     let Some(world) = World::new(&secrets, "delete_delay=200ms,max_writes=1000/s") else { return };
     for (name, (needs, script)) in names.iter().zip(REMOVERS) {
         if !has(needs) {
-            eprintln!("SKIPPED: {needs} is not installed: {script}");
+            skipped!("{needs} is not installed: {script}");
             continue;
         }
         world.vault.set(name, "second");
@@ -75,7 +75,7 @@ fn whole_trees_are_removed_secret_by_secret() {
             assert_eq!(world.vault.deleted(), ["a", "b", "c"], "{script}");
             assert_eq!(world.vault.requests("delete"), 3, "{script}");
         } else {
-            eprintln!("SKIPPED: {needs} is not installed: {script}");
+            skipped!("{needs} is not installed: {script}");
         }
     }
 }

@@ -175,7 +175,7 @@ fn documents_are_edited_like_files() {
     let Some(world) = World::new(&secrets, "") else { return };
     for (secret, (needs, script)) in names.iter().zip(EDITS) {
         if !has(needs) {
-            eprintln!("SKIPPED: {needs} is not installed: {script}");
+            skipped!("{needs} is not installed: {script}");
             continue;
         }
         let before = world.vault.requests("update");

@@ -115,7 +115,7 @@ fn a_temporary_file_is_its_makers_alone() {
     // SAFETY: no arguments, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if !is_root || !has("setpriv") {
-        eprintln!("SKIPPED: only root can be two users");
+        skipped!("only root can be two users");
         return;
     }
     let open = "allow_other,file_mode=0666,dir_mode=0777";

@@ -29,7 +29,7 @@ fn who_reads_everything_asks_once_for_each_value() {
     ] {
         for options in ["ro", "rw"] {
             if !has(needs) {
-                eprintln!("SKIPPED: {needs} is not installed: {script}");
+                skipped!("{needs} is not installed: {script}");
                 continue;
             }
             let Some(world) = world(options) else { return };

@@ -127,7 +127,7 @@ impl Drop for Running {
 #[test]
 fn a_loop_around_inotifywait_reloads_after_each_rotation() {
     if !has("inotifywait") {
-        eprintln!("SKIPPED: inotifywait is missing (apt-get install inotify-tools)");
+        skipped!("inotifywait is missing (apt-get install inotify-tools)");
         return;
     }
     let Some(world) = World::new(&[("a", "0")], "ttl=500ms") else { return };

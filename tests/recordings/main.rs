@@ -6,6 +6,10 @@
 //!
 //! Needs the folder of recordings in `AKVFS_SHARED`; passes without it and says so.
 
+#[macro_use]
+#[path = "../support/skipped.rs"]
+mod skipped;
+
 #[path = "../client_support/mod.rs"]
 mod client_support;
 mod exchange;
@@ -23,7 +27,7 @@ type Counts = BTreeMap<String, usize>;
 /// All recorded exchanges in order; `None` without the folder.
 fn recorded() -> Option<impl Iterator<Item = (usize, Value)>> {
     let Some(shared) = std::env::var_os("AKVFS_SHARED") else {
-        println!("SKIPPED: AKVFS_SHARED does not name the folder with the recordings");
+        skipped!("AKVFS_SHARED does not name the folder with the recordings");
         return None;
     };
     let file = std::path::Path::new(&shared).join("recordings/exchanges.jsonl.xz");

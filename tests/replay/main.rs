@@ -4,6 +4,10 @@
 //! Needs the folder of recordings in `AKVFS_SHARED`; passes without it and says so. `AKVFS_WRITE_DOCS=1` writes the
 //! tables into `docs/local-vault.md`; without it they must stand there already.
 
+#[macro_use]
+#[path = "../support/skipped.rs"]
+mod skipped;
+
 mod bench;
 mod classify;
 mod clock;
@@ -30,7 +34,7 @@ const PLAYERS: usize = 4;
 #[test]
 fn every_recorded_session_is_answered_as_azure_answered_it() {
     let Some(shared) = std::env::var_os("AKVFS_SHARED") else {
-        println!("SKIPPED: AKVFS_SHARED does not name the folder with the recordings");
+        skipped!("AKVFS_SHARED does not name the folder with the recordings");
         return;
     };
     let sessions = recording::read(&Path::new(&shared).join("recordings/exchanges.jsonl.xz"));

@@ -1,6 +1,10 @@
 //! What we give, against what `openssl` and Java say of it; and what we refuse.
 
 mod hostile;
+#[macro_use]
+#[path = "../../../tests/support/skipped.rs"]
+mod skipped;
+
 mod lab;
 
 use std::process::Command;
@@ -210,7 +214,7 @@ fn a_bundle_is_the_same_each_time_and_java_reads_it() {
         "",
     ]);
     let Ok(output) = keytool.current_dir(lab.path()).output() else {
-        return println!("SKIPPED: keytool is missing, install it: apt-get install default-jre-headless");
+        return skipped!("keytool is missing, install it: apt-get install default-jre-headless");
     };
     let said = String::from_utf8_lossy(&output.stdout);
     assert!(output.status.success() && said.contains("PrivateKeyEntry"), "{said}");

@@ -27,14 +27,14 @@ pub fn is_possible() -> bool {
     // SAFETY: no arguments, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if !is_root {
-        eprintln!("SKIPPED: only root can mount a tmpfs to compare with");
+        skipped!("only root can mount a tmpfs to compare with");
         return false;
     }
     let release = std::fs::read_to_string("/proc/sys/kernel/osrelease").unwrap();
     let mut numbers = release.split(['.', '-']).map_while(|number| number.parse::<u32>().ok());
     let kernel = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
     if kernel < TMPFS_AS_COMPARED {
-        eprintln!("SKIPPED: the tmpfs of Linux {release} answers otherwise than that of {TMPFS_AS_COMPARED:?}");
+        skipped!("the tmpfs of Linux {release} answers otherwise than that of {TMPFS_AS_COMPARED:?}");
     }
     kernel >= TMPFS_AS_COMPARED
 }

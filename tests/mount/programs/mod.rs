@@ -20,7 +20,7 @@ use super::harness::{Vault, World, eventually, has, name};
 fn have(programs: &[&str]) -> bool {
     let missing: Vec<_> = programs.iter().filter(|program| !has(program)).collect();
     if !missing.is_empty() {
-        eprintln!("SKIPPED: {missing:?} not installed");
+        skipped!("{missing:?} not installed");
     }
     missing.is_empty()
 }
@@ -30,7 +30,7 @@ fn is_root() -> bool {
     // SAFETY: no arguments, cannot fail.
     let is_root = unsafe { libc::geteuid() } == 0;
     if !is_root {
-        eprintln!("SKIPPED: only root can start this server");
+        skipped!("only root can start this server");
     }
     is_root
 }

@@ -14,7 +14,7 @@ fn server_programs() -> Option<PathBuf> {
     let dirs = versions.map(|version| version.path().join("bin")).chain(["/usr/bin".into(), "/usr/local/bin".into()]);
     let found = first_of(dirs.map(|dir| dir.join("initdb")));
     if found.is_none() {
-        eprintln!("SKIPPED: PostgreSQL's server is not installed");
+        skipped!("PostgreSQL's server is not installed");
     }
     Some(found?.parent().unwrap().to_owned())
 }

@@ -60,7 +60,7 @@ const COPIES: &[(&str, &str)] = &[
 fn what_copies_files_reads_each_once() {
     for (needs, script) in COPIES {
         if !has(needs) {
-            eprintln!("SKIPPED: {needs} is not installed: {script}");
+            skipped!("{needs} is not installed: {script}");
             continue;
         }
         let Some(world) = world() else { return };

@@ -140,7 +140,7 @@ fn readers_see_whole_values_whatever_program_saves() {
                 both.into_iter().enumerate().filter(|(at, _)| half.is_none_or(|half| half == *at)).map(|(_, job)| job),
             );
         } else {
-            eprintln!("SKIPPED: {} is not installed: {}", way.needs, way.script);
+            skipped!("{} is not installed: {}", way.needs, way.script);
         }
     }
     // Those that start slowly stand beside each other: not at one time.

@@ -99,7 +99,7 @@ fn check_at(at: At, title: &str, rows: &[Row]) {
     let mut wrong = Vec::new();
     for (name, row) in names.iter().zip(rows) {
         if !has(row.needs) {
-            eprintln!("SKIPPED: {} is not installed: {}", row.needs, row.script);
+            skipped!("{} is not installed: {}", row.needs, row.script);
             continue;
         }
         if row.before.is_none() && at == At::Secret {

@@ -16,7 +16,7 @@ impl Lab {
     /// With a leaf of this kind of key (`rsa` or a curve's name); `None`, loudly, where `openssl` is missing.
     pub fn new(kind: &str) -> Option<Self> {
         if Command::new("openssl").arg("version").output().is_err() {
-            println!("SKIPPED: the openssl program is missing, install it: apt-get install openssl");
+            skipped!("the openssl program is missing, install it: apt-get install openssl");
             return None;
         }
         let lab = Self { dir: tempfile::tempdir().expect("a directory") };

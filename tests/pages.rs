@@ -2,33 +2,12 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/kinds.rs"]
+mod kinds;
+
 use std::path::Path;
 
-use akvfs::store::ErrorKind;
-
-const KINDS: [ErrorKind; 21] = [
-    ErrorKind::NotFound,
-    ErrorKind::Disabled,
-    ErrorKind::Forbidden,
-    ErrorKind::Firewall,
-    ErrorKind::Authentication,
-    ErrorKind::Managed,
-    ErrorKind::PurgeProtected,
-    ErrorKind::Deleted,
-    ErrorKind::Exists,
-    ErrorKind::BeingDeleted,
-    ErrorKind::BeingRecovered,
-    ErrorKind::Throttled { retry_after: None },
-    ErrorKind::Superseded,
-    ErrorKind::Invalid,
-    ErrorKind::BadBackup,
-    ErrorKind::Foreign,
-    ErrorKind::Unreachable,
-    ErrorKind::TimedOut,
-    ErrorKind::Broken,
-    ErrorKind::Tls,
-    ErrorKind::NotInMemory,
-];
+use kinds::KINDS;
 
 fn page(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()

@@ -21,6 +21,8 @@ mod fresh;
 mod fsx;
 mod harness;
 mod identity;
+#[path = "../support/kinds.rs"]
+mod kinds;
 mod messages;
 mod outages;
 mod programs;

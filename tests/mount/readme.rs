@@ -7,6 +7,7 @@ use akvfs::fs::errno::errno_of;
 use akvfs::store::ErrorKind;
 
 use super::harness::World;
+use super::kinds::KINDS;
 
 pub fn page(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -159,30 +160,6 @@ fn said_of(kind: ErrorKind) -> &'static str {
         ErrorKind::NotInMemory => "",
     }
 }
-
-const KINDS: [ErrorKind; 21] = [
-    ErrorKind::NotFound,
-    ErrorKind::Disabled,
-    ErrorKind::Forbidden,
-    ErrorKind::Firewall,
-    ErrorKind::Authentication,
-    ErrorKind::Managed,
-    ErrorKind::PurgeProtected,
-    ErrorKind::Deleted,
-    ErrorKind::Exists,
-    ErrorKind::BeingDeleted,
-    ErrorKind::BeingRecovered,
-    ErrorKind::Throttled { retry_after: None },
-    ErrorKind::Superseded,
-    ErrorKind::Invalid,
-    ErrorKind::BadBackup,
-    ErrorKind::Foreign,
-    ErrorKind::Unreachable,
-    ErrorKind::TimedOut,
-    ErrorKind::Broken,
-    ErrorKind::Tls,
-    ErrorKind::NotInMemory,
-];
 
 const NUMBERS: &[(&str, i32)] = &[
     ("ENOENT", libc::ENOENT),

@@ -9,6 +9,7 @@
 //!
 //! [`store::SecretStore`] is the one seam between files and vaults. `ARCHITECTURE.md` has the map.
 
+pub mod around;
 pub mod cache;
 pub mod cli;
 pub mod clock;

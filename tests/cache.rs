@@ -247,6 +247,29 @@ fn versions_are_waited_for_while_a_recovery_is_under_way() {
 }
 
 #[test]
+fn a_secret_that_is_being_recovered_is_found_without_waiting_and_then_as_others_made_it() {
+    let on = slow(120);
+    on.ours("a", "x");
+    on.cache.delete(&name("a"), on.wait()).expect("deleted");
+    on.clock.advance(Duration::from_secs(120));
+    on.cache.recover(&name("a"), on.wait()).expect("recovery begun");
+    on.clock.advance(TTL);
+    on.cache.expire(None);
+    let (asked, now) = (on.vault.calls(Operation::Get), on.clock.slept());
+    on.cache.find(&name("a"), on.wait()).expect("it is on its way back");
+    assert_eq!((on.vault.calls(Operation::Get) - asked, on.clock.slept()), (1, now), "one look, and no wait");
+    on.clock.advance(Duration::from_secs(120));
+    on.theirs("a", "theirs");
+    on.cache.expire(None);
+    let found = on.cache.find(&name("a"), on.wait()).expect("found");
+    assert_eq!(
+        found.current.as_ref(),
+        on.cache.get(&name("a"), None, on.wait()).expect("got").properties.version.as_ref()
+    );
+    assert_eq!(on.get("a"), Ok("theirs".to_owned()));
+}
+
+#[test]
 fn what_others_recover_is_seen_in_the_next_listing() {
     let on = scene();
     on.ours("a", "x");

@@ -7,13 +7,11 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::around::Around;
 use crate::clock::{Clock, Moment, unix_seconds};
 use crate::metrics::Metrics;
-use crate::secret::{
-    BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp,
-    Version,
-};
-use crate::store::{Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
+use crate::secret::SecretName;
+use crate::store::{ErrorKind, Operation, SecretStore, StoreError, Wait};
 
 /// A failure that came sooner than this did not cost anybody his time.
 const LONG: Duration = Duration::from_millis(500);
@@ -63,25 +61,6 @@ impl Breaker {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn ask<T>(
-        &self,
-        operation: Operation,
-        name: Option<&SecretName>,
-        wait: Wait,
-        ask: impl FnOnce(&dyn SecretStore) -> Result<T, StoreError>,
-    ) -> Result<T, StoreError> {
-        if wait == Wait::No {
-            return ask(&*self.below);
-        }
-        match self.refusal() {
-            None => self.measured(ask),
-            Some((kind, ago)) => {
-                let message = format!("the vault has not answered for {:.0} s; it is tried again", ago.as_secs_f64());
-                Err(StoreError::local(operation, name, kind, message))
-            }
-        }
-    }
-
     /// Why a request fails at once, and since when it would have; `None` if it does not.
     fn refusal(&self) -> Option<(ErrorKind, Duration)> {
         let now = self.clock.moment();
@@ -129,81 +108,27 @@ fn is_silence(kind: ErrorKind) -> bool {
     matches!(kind, ErrorKind::TimedOut | ErrorKind::Unreachable)
 }
 
-impl SecretStore for Breaker {
-    fn get(&self, name: &SecretName, version: Option<&Version>, wait: Wait) -> Result<KeyVaultSecret, StoreError> {
-        self.ask(Operation::Get, Some(name), wait, |below| below.get(name, version, wait))
+impl Around for Breaker {
+    fn below(&self) -> &dyn SecretStore {
+        &*self.below
     }
 
-    fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
-        self.ask(Operation::Find, Some(name), wait, |below| below.find(name, wait))
-    }
-
-    fn set(
+    fn around<T>(
         &self,
-        name: &SecretName,
-        value: &SecretValue,
-        attributes: &SecretAttributes,
+        operation: Operation,
+        name: Option<&SecretName>,
         wait: Wait,
-    ) -> Result<SecretProperties, StoreError> {
-        self.ask(Operation::Set, Some(name), wait, |below| below.set(name, value, attributes, wait))
-    }
-
-    fn update(
-        &self,
-        name: &SecretName,
-        version: Option<&Version>,
-        changes: &SecretAttributes,
-        wait: Wait,
-    ) -> Result<SecretProperties, StoreError> {
-        self.ask(Operation::Update, Some(name), wait, |below| below.update(name, version, changes, wait))
-    }
-
-    fn delete(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
-        self.ask(Operation::Delete, Some(name), wait, |below| below.delete(name, wait))
-    }
-
-    fn get_deleted(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
-        self.ask(Operation::GetDeleted, Some(name), wait, |below| below.get_deleted(name, wait))
-    }
-
-    fn recover(&self, name: &SecretName, wait: Wait) -> Result<SecretProperties, StoreError> {
-        self.ask(Operation::Recover, Some(name), wait, |below| below.recover(name, wait))
-    }
-
-    fn purge(&self, name: &SecretName, wait: Wait) -> Result<(), StoreError> {
-        self.ask(Operation::Purge, Some(name), wait, |below| below.purge(name, wait))
-    }
-
-    fn backup(&self, name: &SecretName, wait: Wait) -> Result<BackupBlob, StoreError> {
-        self.ask(Operation::Backup, Some(name), wait, |below| below.backup(name, wait))
-    }
-
-    fn restore(&self, blob: &BackupBlob, wait: Wait) -> Result<SecretProperties, StoreError> {
-        self.ask(Operation::Restore, None, wait, |below| below.restore(blob, wait))
-    }
-
-    fn list(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<SecretProperties>, StoreError> {
-        self.ask(Operation::List, None, wait, |below| below.list(from, wait))
-    }
-
-    fn list_versions(
-        &self,
-        name: &SecretName,
-        from: Option<&Continuation>,
-        wait: Wait,
-    ) -> Result<Page<SecretProperties>, StoreError> {
-        self.ask(Operation::ListVersions, Some(name), wait, |below| below.list_versions(name, from, wait))
-    }
-
-    fn list_deleted(&self, from: Option<&Continuation>, wait: Wait) -> Result<Page<DeletedSecret>, StoreError> {
-        self.ask(Operation::ListDeleted, None, wait, |below| below.list_deleted(from, wait))
-    }
-
-    fn expire(&self, name: Option<&SecretName>) {
-        self.below.expire(name);
-    }
-
-    fn time_at(&self, moment: Moment) -> Option<Timestamp> {
-        self.below.time_at(moment)
+        ask: impl FnOnce(&dyn SecretStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        if wait == Wait::No {
+            return ask(&*self.below);
+        }
+        match self.refusal() {
+            None => self.measured(ask),
+            Some((kind, ago)) => {
+                let message = format!("the vault has not answered for {:.0} s; it is tried again", ago.as_secs_f64());
+                Err(StoreError::local(operation, name, kind, message))
+            }
+        }
     }
 }

@@ -225,10 +225,18 @@ impl CachedStore {
 
     /// As we recovered it, as long as the vault does not show it. Nobody waits for that: it is there.
     fn look_up_recovering(&self, name: &SecretName, wait: Wait) -> Option<Found> {
-        let (found, _) = self.state().recovering(name, self.clock.moment())?;
-        let one_look = wait.no_longer_than(&*self.clock, 2 * SETTLE_POLL);
-        let error = self.get(name, None, one_look).err()?;
-        (error.kind == ErrorKind::BeingRecovered || stale::is_silence(&error)).then_some(found)
+        let asked = self.clock.moment();
+        let (found, _) = self.state().recovering(name, asked)?;
+        let epoch = self.state().epoch(name);
+        let answer = self.below.get(name, None, wait.no_longer_than(&*self.clock, PATIENCE));
+        let is_shown = |error: &StoreError| {
+            !matches!(error.kind, ErrorKind::NotFound | ErrorKind::BeingRecovered) && !stale::is_silence(error)
+        };
+        if answer.as_ref().err().is_none_or(is_shown) {
+            self.state().learn_get(name, None, &answer, asked, epoch);
+            return None;
+        }
+        Some(found)
     }
 
     /// Of disabled versions that were made in one second, the listing of secrets alone tells which is current.

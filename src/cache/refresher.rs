@@ -9,6 +9,8 @@ use std::sync::{Arc, Condvar, Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
+use fastrand::Rng;
+
 use crate::clock::Moment;
 use crate::secret::SecretName;
 
@@ -47,7 +49,7 @@ pub struct Refresher {
     store: Arc<CachedStore>,
     held: Held,
     options: RefreshOptions,
-    random: Random,
+    random: Rng,
     next: Moment,
     next_idle: Moment,
     next_probe: Moment,
@@ -58,12 +60,12 @@ pub struct Refresher {
 impl Refresher {
     /// From now on `store` counts on being kept fresh.
     pub fn new(store: Arc<CachedStore>, held: Held, options: RefreshOptions) -> Self {
-        let mut random = Random(options.seed | 1);
+        let mut random = Rng::with_seed(options.seed);
         let now = store.clock.moment();
         store.state().watched = true;
         // Not sooner than half-way: what was read since the start is still good, and who started together is spread.
-        let next = now + options.ttl.mul_f64(0.45 + random.next() / 2.0);
-        let next_idle = now + options.idle_ttl.mul_f64(0.5 + random.next() / 2.0);
+        let next = now + options.ttl.mul_f64(0.45 + random.f64() / 2.0);
+        let next_idle = now + options.idle_ttl.mul_f64(0.5 + random.f64() / 2.0);
         Self { store, held, options, random, next, next_idle, next_probe: now, pause: PROBES.0, was_silent: false }
     }
 
@@ -75,7 +77,7 @@ impl Refresher {
         let now = self.store.clock.moment();
         if std::mem::take(&mut self.was_silent) {
             // Others heard it at the same moment.
-            self.next = now + self.options.ttl.mul_f64(self.random.next() / 10.0);
+            self.next = now + self.options.ttl.mul_f64(self.random.f64() / 10.0);
             self.pause = PROBES.0;
         }
         // Without a ttl nothing is believed, and every reader asks.
@@ -87,13 +89,13 @@ impl Refresher {
     fn knock(&mut self) {
         let now = self.store.clock.moment();
         if !std::mem::replace(&mut self.was_silent, true) {
-            self.next_probe = now + self.pause.mul_f64(self.random.next());
+            self.next_probe = now + self.pause.mul_f64(self.random.f64());
         }
         if now < self.next_probe || self.store.below.probe(LIMIT.min(self.options.timeout)) {
             return;
         }
         self.pause = (self.pause * 2).min(PROBES.1);
-        self.next_probe = self.store.clock.moment() + self.pause.mul_f64(0.5 + self.random.next() / 2.0);
+        self.next_probe = self.store.clock.moment() + self.pause.mul_f64(0.5 + self.random.f64() / 2.0);
     }
 
     fn refresh(&mut self, now: Moment) {
@@ -104,7 +106,7 @@ impl Refresher {
         if let Err(error) = &done {
             tracing::debug!("what is in use could not be refreshed: {error}");
         }
-        self.next = end + interval(self.options.ttl, end.since(now), self.random.next());
+        self.next = end + interval(self.options.ttl, end.since(now), self.random.f64());
     }
 
     /// What is to be refreshed now.
@@ -112,7 +114,7 @@ impl Refresher {
         let window = 2 * self.options.kernel_ttl.max(self.options.ttl);
         let mut names = self.store.state().in_use(window, now);
         if now >= self.next_idle {
-            self.next_idle = now + self.options.idle_ttl.mul_f64(0.8 + self.random.next() / 5.0);
+            self.next_idle = now + self.options.idle_ttl.mul_f64(0.8 + self.random.f64() / 5.0);
             names.extend((self.held)());
             if self.options.all_held {
                 names.extend(self.store.state().current.keys().cloned());
@@ -157,18 +159,5 @@ impl Drop for Watch {
     fn drop(&mut self) {
         *self.0.0.lock().unwrap_or_else(PoisonError::into_inner) = true;
         self.0.1.notify_all();
-    }
-}
-
-/// Numbers that differ from mount to mount: xorshift64*, by Vigna. Nothing secret hangs on them.
-struct Random(u64);
-
-impl Random {
-    /// In 0..1.
-    fn next(&mut self) -> f64 {
-        self.0 ^= self.0 >> 12;
-        self.0 ^= self.0 << 25;
-        self.0 ^= self.0 >> 27;
-        (self.0.wrapping_mul(0x2545_f491_4f6c_dd1d) >> 11) as f64 / (1_u64 << 53) as f64
     }
 }

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use wildmatch::WildMatch;
+
 use crate::secret::{SecretName, Tags};
 use crate::store::Wait;
 
@@ -47,18 +49,7 @@ pub struct Accounts {
 
 /// Whether `name` fits `pattern`. Names compare without case.
 fn fits(pattern: &str, name: &str) -> bool {
-    let mut parts = pattern.chars();
-    match parts.next() {
-        None => name.is_empty(),
-        Some('*') => {
-            name.char_indices().map(|(at, _)| at).chain([name.len()]).any(|at| fits(parts.as_str(), &name[at..]))
-        }
-        Some(wanted) => {
-            let mut letters = name.chars();
-            letters.next().is_some_and(|letter| wanted == '?' || wanted.eq_ignore_ascii_case(&letter))
-                && fits(parts.as_str(), letters.as_str())
-        }
-    }
+    WildMatch::new_case_insensitive(pattern).matches(name)
 }
 
 impl Rights {

@@ -171,7 +171,7 @@ pub fn restore_body(blob: &BackupBlob) -> Zeroizing<Vec<u8>> {
 /// path, `secrets` in any case, and passes over a query.
 pub fn parse_id(id: &str) -> Result<(String, SecretName, Option<Version>), WireError> {
     const WRONG: WireError = WireError::Member("id");
-    let url = Url::parse(id).map_err(|_| WRONG)?;
+    let url = Url::parse(id).ok().filter(Url::has_host).ok_or(WRONG)?;
     let mut segments = url.path_segments().ok_or(WRONG)?;
     let (collection, name, version) = (segments.next(), segments.next(), segments.next());
     if !collection.is_some_and(|word| word.eq_ignore_ascii_case("secrets")) {

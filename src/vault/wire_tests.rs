@@ -97,6 +97,7 @@ fn identifiers() {
         ("https://v//secrets/n".to_owned(), None),
         ("/secrets/n".to_owned(), None),
         ("mailto:secrets/n".to_owned(), None),
+        ("other:///secrets/n".to_owned(), None),
         (String::new(), None),
     ] {
         let found = parse_id(&id).ok().map(|(_, name, version)| (name.to_string(), version.is_some()));

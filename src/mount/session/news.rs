@@ -1,0 +1,63 @@
+//! What other parties changed, told to the kernel, to who watches, and to the user's command.
+
+use std::io;
+use std::sync::Arc;
+use std::sync::mpsc::Receiver;
+use std::thread;
+
+use crate::fs::SecretFs;
+use crate::fs::wake::{EARLIER, NEW, Watched};
+use crate::mount::hook::Hook;
+use crate::mount::point::Place;
+use crate::mount::wake::{File, Touched, Waker};
+use crate::secret::SecretName;
+use crate::store::{Change, News};
+
+/// Who hears what other parties change.
+pub(super) struct Listener {
+    pub(super) fs: Arc<SecretFs>,
+    pub(super) waker: Waker,
+    pub(super) hook: Option<Hook>,
+    pub(super) place: Place,
+}
+
+impl Listener {
+    fn hear(&mut self, change: &Change) {
+        // First who watches: while the kernel still knows the old version by its name, that can be renamed over.
+        let is_moved = change.news == News::Rotated && self.wake(&change.name);
+        self.fs.heard(change, is_moved);
+        if let (Some(hook), Some(version)) = (&self.hook, self.fs.version_of(change)) {
+            hook.run(&format!("{}/secrets/{}/value", self.place, change.name), version.as_str());
+        }
+    }
+
+    /// Wakes who watches the secret's files; whether all is done. Where we do not know the path that they watch, nobody is.
+    fn wake(&mut self, name: &SecretName) -> bool {
+        let Place::Directory(directory) = &self.place else { return false };
+        let (fs, watched) = (self.fs.clone(), self.fs.watched(name));
+        let (is_any, read_only) = (!watched.is_empty(), fs.options().read_only);
+        let touched = Touched { directory: directory.clone(), read_only };
+        let all = move |thread| watched.iter().try_for_each(|watched| wake_one(&fs, &touched, thread, watched));
+        match self.waker.wake(Box::new(all)) {
+            Some(Ok(())) => return is_any,
+            Some(Err(error)) => tracing::debug!("who watches {name} may not have been woken: {error}"),
+            None => tracing::debug!("who watches {name} is not woken: the last who were take too long"),
+        }
+        false
+    }
+}
+
+fn wake_one(fs: &SecretFs, touched: &Touched, thread: u32, watched: &Watched) -> io::Result<()> {
+    let earlier: Vec<_> = (0..watched.earlier).map(|number| format!("{EARLIER}{number}")).collect();
+    let file = File { path: &watched.path, new: NEW, earlier: &earlier };
+    fs.begin_waking(thread, watched);
+    let woken = touched.wake(&file);
+    fs.end_waking();
+    woken
+}
+
+/// The thread ends with the store.
+pub(super) fn start_listening(changes: Receiver<Change>, mut listener: Listener) -> io::Result<()> {
+    let listen = move || changes.iter().for_each(|change| listener.hear(&change));
+    thread::Builder::new().name("akvfs-news".into()).spawn(listen).map(drop)
+}

@@ -9,6 +9,7 @@
 //! - [`stop`]: what a mount is asked for while it runs, and the signals that ask.
 //! - [`supervisor`]: what the service manager is told.
 //! - [`accounts`]: users and groups by name.
+//! - [`attendant`]: a process beside the daemon, for what the daemon may no longer do.
 //! - [`audit`]: where the lines of the audit go.
 //! - [`syslog`]: the machine's syslog.
 //! - [`process`]: what the kernel is asked about our own process.
@@ -18,6 +19,7 @@
 //! - [`session`]: the wiring, the only place that knows all the floors.
 
 pub mod accounts;
+pub mod attendant;
 pub mod audit;
 pub mod daemon;
 pub mod helper;

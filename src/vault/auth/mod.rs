@@ -40,6 +40,15 @@ impl std::fmt::Debug for Token {
     }
 }
 
+/// Runs a line of the shell in the place of this process, which may not run programs: `az` and `azd` are ones.
+pub trait Runner: Send + Sync {
+    /// Runs it, and waits for its end.
+    ///
+    /// # Errors
+    /// If it does not run.
+    fn run(&self, line: &str) -> std::io::Result<std::process::Output>;
+}
+
 /// Why there is no token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {

@@ -55,6 +55,7 @@ const FLOORS: &[Floor] = &[
             "mount/session/attend.rs",
             "mount/session/connect.rs",
             "mount/session/floors.rs",
+            "mount/session/needs.rs",
             "mount/session/news.rs",
         ],
         never: &["vault", "cache", "local", "fs", "fuse", "cli"],

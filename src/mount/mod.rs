@@ -16,6 +16,7 @@
 //! - [`wake`]: what is done to a file so that who watches it is told.
 //! - [`hook`]: the command that runs on a change.
 //! - [`unmount`]: taking a mount away.
+//! - [`sandbox`]: what the daemon gives up once it is mounted.
 //! - [`session`]: the wiring, the only place that knows all the floors.
 
 pub mod accounts;
@@ -28,6 +29,7 @@ pub mod mountinfo;
 pub mod options;
 pub mod point;
 pub mod process;
+pub mod sandbox;
 pub mod session;
 pub mod source;
 pub mod stop;

@@ -3,6 +3,7 @@
 mod attend;
 mod connect;
 mod floors;
+mod needs;
 mod news;
 
 use std::io;
@@ -27,11 +28,11 @@ use super::attendant::Attendant;
 use super::audit::AuditLog;
 use super::options::{MountOptions, Settings};
 use super::point::Place;
-use super::process;
 use super::source::Source;
 use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
 use super::wake::{Waker, show_read_only};
+use super::{process, sandbox};
 use attend::{Attended, SignIns};
 use floors::{about, at_once, cache_options, fs_options};
 use news::Listener;
@@ -154,6 +155,10 @@ pub fn start(
     news::start_listening(store.changes(), listener).map_err(cannot)?;
     say_what_is_mounted(&fs.options().about, &signed_in);
     let watch = keep_fresh(store, fs.clone(), options)?;
+    // Last, so that what starts here may do what it does once.
+    for lacking in sandbox::enter(&needs::needs(settings, signed_in.vault_url())) {
+        tracing::warn!("{lacking}");
+    }
     let status = format!("{source} is mounted");
     Ok(Session {
         fs,

@@ -8,7 +8,7 @@ mod settings;
 mod ways;
 
 pub use azure::{AuthKind, AuthOptions, azure_tokens};
-pub use settings::local_token;
+pub use settings::{Reach, local_token};
 
 use crate::secret::SecretValue;
 use crate::store::Wait;

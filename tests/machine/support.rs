@@ -34,6 +34,12 @@ as_user() { # NUMBER COMMAND…
   shift
   setpriv --reuid="$number" --regid="$number" --clear-groups "$@"
 }
+daemon() { # the older of the two processes of a mount
+  pgrep -o -x '(mount\.)?akvfs'
+}
+gone() { # no process of a mount is left, not even one that is ending and still has its files
+  ! pgrep -x '(mount\.)?akvfs'
+}
 eventually() { # COMMAND…: until it holds, at most ten seconds
   for _ in $(seq 200); do
     if "$@" >/dev/null 2>&1; then return; fi

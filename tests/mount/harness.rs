@@ -320,6 +320,11 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("the end of the mount's log:\n{}", lines[lines.len().saturating_sub(200)..].join("\n"));
+        }
         self.signal(libc::SIGTERM);
         let ended = self.ends_within(END_LIMIT);
         if !ended {

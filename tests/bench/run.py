@@ -1,358 +1,262 @@
-"""What scripts/bench measures. Each part gives a table; all figures of a table are of one run, its repetitions taken in turns
-by everything that is compared, and each is the median of them unless it says otherwise."""
+"""What scripts/bench measures, a part at a time. A part's figures go to results/PART.json as they were measured; page.py
+makes of them what docs/performance.md shows."""
 
+import contextlib
 import datetime
+import json
+import mmap
 import os
 import pathlib
 import platform
 import re
-import shutil
-import statistics
+import signal
 import subprocess
 import sys
 import tempfile
 import time
 
-import plots
-
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-AKVFS = ROOT / "target/release/akvfs"
-CLIENT = ROOT / "target/bench/release/client"
-KEEP = ROOT / "target/bench/release/keep"
-PAGE = ROOT / "docs/performance.md"
-EXAMPLES = pathlib.Path("/usr/share/doc/libfuse3-dev/examples")
+import page
+from stage import *  # noqa: F403, a runner's own words
 
 FILES, SMALLEST, LARGEST = 10_000, 64, 25_600
 LATENCY = 0.020
-FREE = "max_requests=100000/s"
+SLOW = ("--latency", f"{LATENCY * 1000:.0f}ms")
+LONG = f"ttl=1h,kernel_ttl=1h,negative_ttl=1h,{UNLIMITED}"
+MIB = 1 << 20
 
 
-def run(*words, **more):
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=600, **more)
-    if done.returncode != 0:
-        raise SystemExit(f"bench: {words} failed: {done.stderr.strip()}")
-    return done.stdout
+
+def warm(repetitions=3, seconds=0.5):
+    """How often a second each thing can be done on each filesystem, in turns."""
+    with contextlib.ExitStack() as stack:
+        local = stack.enter_context(tmpfs())
+        run(CLIENT, "files", local, FILES, SMALLEST, LARGEST)
+        vault = stack.enter_context(Vault(FILES, SMALLEST, LARGEST))
+        places, lacking = {"tmpfs": local}, {}
+        places["akvfs, ro"] = stack.enter_context(akvfs(vault, f"ro,cache_size=256MiB,{LONG}")) / "files"
+        places["akvfs, rw"] = stack.enter_context(akvfs(vault, f"cache_size=256MiB,{LONG}")) / "files"
+        places["bare fuser"] = stack.enter_context(spawned(KEEP, "DIR", local))
+        for name, make in PEERS.items():
+            made = make(local)
+            if isinstance(made, str):
+                lacking[name] = made
+            else:
+                places[name] = stack.enter_context(made)
+        for directory in places.values():
+            timed('for i in 1 2; do cat "$M"/* | wc -c; ls -l "$M" | wc -l; done', directory)
+        rates = {op: {name: [] for name in places} for op in page.OPERATIONS}
+        for _ in range(repetitions):
+            for op in page.OPERATIONS:
+                for name, directory in places.items():
+                    rates[op][name] += client("warm", op, directory, seconds)
+    return {"rates": rates, "lacking": lacking}
 
 
-def client(*words):
-    return [float(word) for word in run(CLIENT, *words).split()]
+def mapped(path):
+    with open(path, "rb") as file, mmap.mmap(file.fileno(), 0, prot=mmap.PROT_READ) as mapping:
+        return mapping[0]
 
 
-class Vault:
-    def __init__(self, *options):
-        words = [str(AKVFS), "serve", "--listen", "127.0.0.1:0", *options]
-        self.process = subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
-        self.url = self.process.stdout.readline().split()[-1]
-        self.addr = self.url.removeprefix("http://")
-
-    def seed(self, count, smallest, largest):
-        run(CLIENT, "seed", self.addr, count, smallest, largest)
-        return self
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.terminate()
-        self.process.wait()
+ACTS = {
+    "open, read, close": lambda of: (of / "files/f00001").read_bytes(),
+    "open, map, close": lambda of: mapped(of / "files/f00001"),
+    "stat": lambda of: os.stat(of / "files/f00001"),
+    "stat of a missing name": lambda of: os.path.exists(of / "files/.htaccess"),
+    "`ls secrets`": lambda of: os.listdir(of / "secrets"),
+}
 
 
-class Place:
-    """A directory that something is mounted on, until the end."""
+def messages(rounds=100):
+    """What the kernel asks the daemon for one warm act."""
 
-    def __init__(self, mount):
-        self.dir = pathlib.Path(tempfile.mkdtemp(prefix="bench-"))
-        self.process = mount(self.dir)
+    def cost(directory, act):
+        [act(directory) for _ in range(3)]
+        time.sleep(0.1)
+        first, second = asked_by_the_kernel(directory), asked_by_the_kernel(directory)
+        [act(directory) for _ in range(rounds)]
+        # RELEASE is sent behind the back of who closes.
+        time.sleep(0.1)
+        third = asked_by_the_kernel(directory)
+        looking = {call: count - first.get(call, 0) for call, count in second.items()}
+        spent = {call: count - second.get(call, 0) - looking.get(call, 0) for call, count in third.items()}
+        return {call: count / rounds for call, count in spent.items() if round(count / rounds, 1) > 0}
 
-    def __enter__(self):
-        return self.dir
-
-    def __exit__(self, *_):
-        subprocess.run(["umount", "-l", str(self.dir)], stderr=subprocess.DEVNULL)
-        if self.process:
-            try:
-                self.process.wait(10)
-            except subprocess.TimeoutExpired:
-                self.process.kill()
-        self.dir.rmdir()
-
-
-def akvfs(vault, options):
-    def mount(directory):
-        run(AKVFS, "mount", vault.url, directory, "-o", options)
-
-    return Place(mount)
-
-
-def until_mounted(directory):
-    for _ in range(200):
-        if f" {directory} " in pathlib.Path("/proc/self/mountinfo").read_text():
-            return
-        time.sleep(0.05)
-    raise SystemExit(f"bench: nothing is mounted on {directory}")
-
-
-def spawned(*words):
-    def mount(directory):
-        line = [str(word).replace("DIR", str(directory)) for word in words]
-        process = subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        until_mounted(directory)
-        return process
-
-    return Place(mount)
-
-
-def pid(directory):
-    return int(re.search(r'"pid": (\d+)', (directory / ".akvfs/status.json").read_text()).group(1))
-
-
-def resident(process):
-    """Resident memory that is nobody else's, in MiB: without the pages of the program's file."""
-    status = pathlib.Path(f"/proc/{process}/status").read_text()
-    return int(re.search(r"RssAnon:\s+(\d+)", status).group(1)) / 1024
-
-
-def seconds_of_cpu(process):
-    fields = pathlib.Path(f"/proc/{process}/stat").read_text().rsplit(")", 1)[1].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
-
-
-def timed(script, directory):
-    with tempfile.TemporaryDirectory() as aside:
-        start = time.monotonic()
-        run("bash", "-c", script, env={**os.environ, "M": str(directory), "T": aside})
-        return time.monotonic() - start
-
-
-def table(head, rows):
-    lines = ["| " + " | ".join(head) + " |", "|" + "---|" + "---:|" * (len(head) - 1)]
-    return "\n".join(lines + ["| " + " | ".join(map(str, row)) + " |" for row in rows])
-
-
-def put(part, words):
-    text = PAGE.read_text()
-    begin, end = f"<!-- bench:{part} -->", f"<!-- /bench:{part} -->"
-    if begin not in text:
-        raise SystemExit(f"bench: {PAGE} has no place for {part}")
-    before, rest = text.split(begin, 1)
-    PAGE.write_text(before + begin + "\n" + words.strip() + "\n" + end + rest.split(end, 1)[1])
-    print(f"\n{words}\n")
-
-
-# Warm.
-
-OPERATIONS = {"open": "open, read, close", "open-each": "the same, 10,000 files", "stat": "stat", "mmap": "open, map, close", "ls-l": "ls -l"}
-
-
-def peers(stack, tmpfs):
-    """Other filesystems of the same files, where they are installed."""
-    found = {"fuser, KEEP_CACHE": stack(spawned(KEEP, "DIR", tmpfs))}
-    if (EXAMPLES / "passthrough_ll.c").exists() and shutil.which("pkg-config"):
-        program = ROOT / "target/bench/passthrough_ll"
-        flags = run("pkg-config", "fuse3", "--cflags", "--libs").split()
-        run("gcc", "-O2", "-I", EXAMPLES, EXAMPLES / "passthrough_ll.c", "-o", program, *flags)
-        found["libfuse passthrough_ll"] = stack(spawned(program, "-f", "-o", f"source={tmpfs},cache=always,timeout=86400", "DIR"))
-    else:
-        print("bench: SKIPPED passthrough_ll: apt-get install libfuse3-dev pkg-config gcc")
-    sftp = pathlib.Path("/usr/lib/openssh/sftp-server")
-    if shutil.which("sshfs") and sftp.exists():
-        wrapper = ROOT / "target/bench/sftp"
-        wrapper.write_text(f"#!/bin/sh\nexec {sftp}\n")
-        wrapper.chmod(0o755)
-        long = "kernel_cache,entry_timeout=86400,attr_timeout=86400,dcache_timeout=86400"
-        found["sshfs"] = stack(spawned("sshfs", "-f", "-o", f"ssh_command={wrapper},{long}", f"bench:{tmpfs}", "DIR"))
-    else:
-        print("bench: SKIPPED sshfs: apt-get install sshfs openssh-sftp-server")
-    if shutil.which("rclone"):
-        long = ["--attr-timeout", "24h", "--dir-cache-time", "24h", "--poll-interval", "0"]
-        found["rclone mount"] = stack(spawned("rclone", "mount", f":local:{tmpfs}", "DIR", *long))
-    else:
-        print("bench: SKIPPED rclone: apt-get install rclone")
+    found = {}
+    with Vault(30) as vault:
+        for how in ("ro", "rw", "ro,audit"):
+            with akvfs(vault, f"{how},{LONG}") as directory:
+                found[how] = {name: cost(directory, act) for name, act in ACTS.items()}
     return found
 
-
-def warm(repetitions, seconds):
-    from contextlib import ExitStack
-
-    with ExitStack() as all_of_it:
-        stack = all_of_it.enter_context
-        tmpfs = stack(spawned("mount", "-t", "tmpfs", "bench", "DIR"))
-        run(CLIENT, "files", tmpfs, FILES, SMALLEST, LARGEST)
-        vault = stack(Vault()).seed(FILES, SMALLEST, LARGEST)
-        long = f"ttl=1h,kernel_ttl=1h,prefetch=64,cache_size=256MiB,{FREE}"
-        targets = {"tmpfs": tmpfs, "akvfs, ro": stack(akvfs(vault, f"ro,{long}")) / "files"}
-        targets["akvfs, rw"] = stack(akvfs(vault, long)) / "files"
-        targets |= peers(stack, tmpfs)
-        for directory in targets.values():
-            run("bash", "-c", f'for i in 1 2 3; do cat "{directory}"/* | wc -c; ls -l "{directory}" | wc -l; done')
-        rates = {op: {name: [] for name in targets} for op in OPERATIONS}
-        for _ in range(repetitions):
-            for op in OPERATIONS:
-                for name, directory in targets.items():
-                    rates[op][name] += client("warm", op, directory, seconds)
-    medians = {op: {name: statistics.median(all) for name, all in by.items()} for op, by in rates.items()}
-    best = {op: {name: max(all) for name, all in by.items()} for op, by in rates.items()}
-    ratio = lambda of: {op: {name: of[op][name] / of[op]["tmpfs"] for name in targets} for op in OPERATIONS}
-    middle, top = ratio(medians), ratio(best)
-    rows = [[name, *(f"{middle[op][name]:.2f} ({top[op][name]:.2f})" for op in OPERATIONS)] for name in targets]
-    rates_of = [["tmpfs, a second", *(f"{medians[op]['tmpfs']:,.0f}" for op in OPERATIONS)]]
-    head = ["", *OPERATIONS.values()]
-    keep = {op: best[op]["akvfs, rw"] / best[op]["fuser, KEEP_CACHE"] for op in OPERATIONS}
-    words = table(head, rows + rates_of)
-    words += "\n\nThe writable mount beside the bare fuser filesystem, best of each: "
-    words += ", ".join(f"{OPERATIONS[op]} {keep[op]:.2f}" for op in OPERATIONS) + "."
-    put("warm", words)
-    shown = [name for name in targets if name != "tmpfs"]
-    svg = plots.bars("Warm, as a part of tmpfs", list(OPERATIONS), shown, middle)
-    (ROOT / "docs/performance-warm.svg").write_text(svg)
-
-
-# Cold.
 
 WALKS = {
     "cat secrets/*/value": 'cat "$M"/secrets/*/value | wc -c',
     "grep -r": 'grep -r nothing "$M/files" || true',
     "tar c": 'tar c -C "$M" files | wc -c',
     "cp -r": 'cp -r "$M/files" "$T"',
-    "ls -l": 'ls -l "$M/files" | wc -l',
-    "a shell's loop": 'for f in "$M"/files/*; do cat "$f"; done | wc -c',
+    "ls -l files": 'ls -l "$M/files" | wc -l',
+    "a loop of processes": 'for f in "$M"/files/*; do cat "$f"; done | wc -c',
 }
 
 
-def cold(repetitions):
-    counts = [10, 100, 1000]
-    with_one, with_16, walked, without = [], [], {}, {}
-    with tempfile.TemporaryDirectory():
-        for count in counts:
-            with Vault("--latency", f"{LATENCY * 1000:.0f}ms").seed(count, 1024, 1025) as vault:
-                times = {name: [] for name in ["one", "16", "off", *WALKS]}
-                for _ in range(repetitions):
-                    times["one"] += client("wire", vault.addr, 1, count)
-                    times["16"] += client("wire", vault.addr, 16, count)
-                    with akvfs(vault, "ro,prefetch=off") as directory:
+def cold(repetitions=3):
+    """Walks through mounts that know the names and no value, and the same values by a bare client. Who asks for one after
+    another waits so many times the latency that once tells it."""
+    walks = {}
+    for count in (10, 100, 1000):
+        with Vault(count, 1024, 1025, *SLOW) as vault:
+            times = {name: [] for name in ["16", *WALKS]}
+            times["one"] = client("wire", vault.addr, 1, count)
+            with akvfs(vault, "ro,prefetch=off") as directory:
+                timed('ls "$M/secrets"', directory)
+                times["off"] = [timed(WALKS["cat secrets/*/value"], directory)]
+            for _ in range(repetitions):
+                times["16"] += client("wire", vault.addr, 16, count)
+                for name, script in WALKS.items():
+                    with akvfs(vault, "ro") as directory:
                         timed('ls "$M/secrets"', directory)
-                        times["off"].append(timed(WALKS["cat secrets/*/value"], directory))
-                    for name, script in WALKS.items():
-                        with akvfs(vault, "ro") as directory:
-                            timed('ls "$M/secrets"', directory)
-                            times[name].append(timed(script, directory))
-            medians = {name: statistics.median(all) for name, all in times.items()}
-            with_one.append((count, medians["one"]))
-            with_16.append((count, medians["16"]))
-            without[count] = medians["off"]
-            walked[count] = medians
-    medians = walked[1000]
-    row = lambda name, time: [name, f"{time:.2f} s", f"{medians['one'] / time:.1f}", f"{time / medians['16']:.2f}"]
-    rows = [row("bare client, one after another", medians["one"]), row("bare client, 16 at a time", medians["16"])]
-    rows += [row(f"akvfs, {name}", medians[name]) for name in WALKS]
-    rows.append(row("akvfs, prefetch=off, cat secrets/*/value", medians["off"]))
-    put("cold", table(["1,000 secrets", "time", "times faster than one after another", "to 16 at a time"], rows))
-    series = {"bare client, one by one": with_one, "bare client, 16 at a time": with_16}
-    series |= {f"akvfs, {name}": [(count, walked[count][name]) for count in counts] for name in ["cat secrets/*/value", "tar c"]}
-    series["akvfs, prefetch=off"] = list(without.items())
-    svg = plots.lines("A cold walk, 20 ms an answer", "secrets", "seconds", series)
-    (ROOT / "docs/performance-cold.svg").write_text(svg)
+                        before = asked_of_the_vault(directory)
+                        times[name].append(timed(script, directory))
+                        asked = asked_of_the_vault(directory) - before
+                        assert asked == count, f"{name}: {asked} requests for {count} secrets"
+            walks[count] = times
+    return walks
 
 
-def single(repetitions):
-    with Vault("--latency", f"{LATENCY * 1000:.0f}ms").seed(FILES, 1024, 1025) as vault:
+def single(repetitions=15):
+    """A mount, one value, and the listing of 10,000 secrets."""
+    times = {name: [] for name in ("mount", "cat", "first", "list", "wire", "long", "again")}
+    requests = {}
+    with Vault(FILES, 1024, 1025, *SLOW) as vault:
         trip = client("wire", vault.addr, 1, 50)[0] / 50
-        mounts, cats, firsts, lists, walls, longs, again = [], [], [], [], [], [], []
         for number in range(repetitions):
             start = time.monotonic()
             with akvfs(vault, "ro") as directory:
-                mounts.append(time.monotonic() - start)
+                times["mount"].append(time.monotonic() - start)
                 path = directory / f"secrets/f{number:05}/value"
                 start = time.monotonic()
                 path.read_bytes()
-                cats.append(time.monotonic() - start)
+                times["cat"].append(time.monotonic() - start)
         for _ in range(3):
-            walls.append(client("pages", vault.addr))
+            pages, seconds = client("pages", vault.addr)
+            times["wire"].append(seconds)
             with akvfs(vault, "ro,ttl=10m") as directory:
+                marks = [asked_of_the_vault(directory)]
                 first, whole, count = client("first", directory / "secrets")
                 assert count == FILES, count
-                firsts.append(first)
-                lists.append(whole)
-                longs.append(timed('ls -l "$M/secrets" | wc -l', directory))
-                again.append(timed('ls "$M/secrets" | wc -l', directory))
-    middle = statistics.median
-    pages, wire = walls[0][0], middle(seconds for _, seconds in walls)
-    rows = [
-        ["a round trip of the bare client", f"{trip * 1000:.1f} ms", ""],
-        ["mount, until it is usable", f"{middle(mounts) * 1000:.0f} ms", f"{middle(mounts) / trip:.2f} round trips"],
-        ["open and read of one value", f"{middle(cats) * 1000:.1f} ms", f"{middle(cats) / trip:.2f} round trips"],
-        [f"bare client, {pages:.0f} pages of 10,000 secrets", f"{wire:.2f} s", ""],
-        ["`ls secrets`: the first name", f"{middle(firsts) * 1000:.0f} ms", f"{middle(firsts) / trip:.2f} round trips"],
-        ["`ls secrets`: all names", f"{middle(lists):.2f} s", f"{middle(lists) / wire:.3f} of the bare client"],
-        ["then `ls -l secrets`", f"{middle(longs):.2f} s", ""],
-        ["then `ls secrets`", f"{middle(again):.2f} s", ""],
-    ]
-    put("single", table(["cold", "", ""], rows))
+                times["first"].append(first)
+                times["list"].append(whole)
+                marks.append(asked_of_the_vault(directory))
+                times["again"].append(timed('ls "$M/secrets" | wc -l', directory))
+                marks.append(asked_of_the_vault(directory))
+            with akvfs(vault, "ro,ttl=10m") as directory:
+                before = asked_of_the_vault(directory)
+                times["long"].append(timed('ls -l "$M/secrets" | wc -l', directory))
+                long = asked_of_the_vault(directory) - before
+            requests = {"pages": pages, "ls": marks[1] - marks[0], "again": marks[2] - marks[1], "long": long}
+    return {"trip": trip, "times": times, "requests": requests}
 
 
-# Beside others.
-
-
-def hung():
-    with Vault().seed(200, 1024, 1025) as vault, akvfs(vault, f"ttl=1h,kernel_ttl=1h,timeout=20s,{FREE}") as directory:
+def hung(rounds=3, reads=1000):
+    """Reads of what is cached, of a vault that answers and of one that does not, in turns, in microseconds."""
+    answers, hangs, waiting = [], [], 0
+    with Vault(1000) as vault, akvfs(vault, f"timeout=20s,{LONG}") as directory:
         kept = directory / "files/f00000"
         kept.read_bytes()
-        before = client("hold", kept, 1500)
-        vault.process.send_signal(19)
-        waiting = [subprocess.Popen(["cat", str(directory / f"files/f{number:05}")], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for number in range(10, 74)]
-        time.sleep(0.5)
-        after = client("hold", kept, 1500)
-        still = sum(process.poll() is None for process in waiting)
-        vault.process.send_signal(18)
-        [process.wait() for process in waiting]
-    rows = [["a vault that answers", *(f"{time / 1000:.2f} ms" for time in before)], [f"a vault that hangs, {still} readers wait for it", *(f"{time / 1000:.2f} ms" for time in after)]]
-    put("hung", table(["reading what is cached on a writable mount", "median", "longest of 1,500"], rows))
+        for number in range(rounds):
+            answers.append(client("hold", kept, reads))
+            vault.process.send_signal(signal.SIGSTOP)
+            try:
+                paths = [directory / f"files/f{100 * (number + 1) + at:05}" for at in range(64)]
+                readers = [subprocess.Popen(["cat", path], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) for path in paths]
+                time.sleep(0.5)
+                hangs.append(client("hold", kept, reads))
+                waiting = sum(reader.poll() is None for reader in readers)
+            finally:
+                vault.process.send_signal(signal.SIGCONT)
+            [reader.wait() for reader in readers]
+    return {"answers": answers, "hangs": hangs, "waiting": waiting, "reads": reads}
 
 
-def memory():
-    with Vault().seed(FILES, 1024, 1025) as vault:
-        with akvfs(vault, f"ttl=1h,kernel_ttl=1h,{FREE}") as directory:
-            empty = resident(pid(directory))
-            timed('cat "$M"/files/* | wc -c', directory)
-            full = resident(pid(directory))
-        with akvfs(vault, f"ttl=30s,{FREE}") as directory:
+def memory_used():
+    """What the daemon has for itself before and after a walk; and with a cache that a walk does not fit into."""
+    with Vault(FILES) as vault, akvfs(vault, LONG) as directory:
+        empty = memory(pid(directory))
+        timed('cat "$M"/files/* | wc -c', directory)
+        full = memory(pid(directory))
+    found = {"empty": empty, "full": full}
+    limit = 64
+    with Vault(10 * limit * MIB // LARGEST, LARGEST - 1, LARGEST) as vault:
+        with akvfs(vault, f"ro,cache_size={limit}MiB,{LONG}") as directory:
             timed('ls "$M/secrets" | wc -l', directory)
-            process = pid(directory)
-            used, start = seconds_of_cpu(process), time.monotonic()
-            time.sleep(65)
-            idle = (seconds_of_cpu(process) - used) / (time.monotonic() - start)
-        with akvfs(vault, f"ttl=1h,cache_size=1MiB,{FREE}") as directory:
+            listed = memory(pid(directory))
             timed('cat "$M"/files/* | wc -c', directory)
-            metrics = (directory / ".akvfs/metrics").read_text()
-            held = int(re.search(r"^akvfs_cache_bytes (\d+)", metrics, re.M).group(1))
-    rows = [
-        ["memory of an empty mount", f"{empty:.1f} MiB"],
-        ["10,000 secrets of 1 KiB in it, beyond that", f"{full - empty:.1f} MiB"],
-        ["`cache_size=1MiB` after a walk through 10 MiB", f"{held / (1 << 20):.3f} MiB held"],
-        ["CPU of an idle mount of 10,000 secrets, `ttl=30s`", f"{idle * 100:.2f} % of a core"],
-    ]
-    put("memory", table(["", ""], rows))
+            process = pid(directory)
+            found |= {"limit": limit, "listed": listed, "walked": memory(process), "held": metric(directory, "akvfs_cache_bytes") / MIB}
+    return found
+
+
+def idle(seconds=90):
+    """The CPU of a mount whose 10,000 secrets were all read, once nobody reads them any more."""
+    with Vault(FILES) as vault, akvfs(vault, f"ttl=30s,kernel_ttl=10s,{UNLIMITED}") as directory:
+        timed('cat "$M"/files/* | wc -c', directory)
+        # In use is what was asked for within two times to live.
+        time.sleep(65)
+        process, asked = pid(directory), asked_of_the_vault(directory)
+        used, start = seconds_of_cpu(process), time.monotonic()
+        time.sleep(seconds)
+        used, took = seconds_of_cpu(process) - used, time.monotonic() - start
+        return {"used": used, "took": took, "asked": asked_of_the_vault(directory) - asked}
+
+
+def fleet():
+    """The simulation is a test; asked for the table, it writes it."""
+    with tempfile.NamedTemporaryFile("r") as file:
+        run("cargo", "test", "--locked", "--quiet", "--test", "fleet", cwd=ROOT, env={**os.environ, "AKVFS_FLEET": file.name})
+        return json.load(file)
+
+
+PARTS = {
+    "warm": warm,
+    "messages": messages,
+    "cold": cold,
+    "single": single,
+    "hung": hung,
+    "memory": memory_used,
+    "idle": idle,
+    "fleet": fleet,
+}
 
 
 def machine():
     processor = re.search(r"model name\s*: (.*)", pathlib.Path("/proc/cpuinfo").read_text())
-    date = datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC")
-    load = " ".join(f"{number:.1f}" for number in os.getloadavg())
     commit = run("git", "-C", ROOT, "rev-parse", "--short", "HEAD").strip()
-    words = f"{os.cpu_count()} cores of {processor.group(1) if processor else 'an unknown processor'}, Linux {platform.release()}"
-    put("machine", f"Measured on {date}, commit {commit}: {words}; load {load} when it began.")
+    changed = run("git", "-C", ROOT, "status", "--porcelain", "--", "src", "Cargo.lock").strip()
+    return {
+        "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
+        "commit": commit + (" with changes" if changed else ""),
+        "processor": f"{os.cpu_count()} cores of {processor.group(1) if processor else 'an unknown processor'}",
+        "kernel": f"Linux {platform.release()}",
+        "load": [round(load, 1) for load in os.getloadavg()],
+    }
 
 
-PARTS = {
-    "warm": lambda: warm(3, 1.0),
-    "cold": lambda: cold(3),
-    "single": lambda: single(15),
-    "hung": hung,
-    "memory": memory,
-}
+def measure(part):
+    """A part that fails leaves the figures that there were."""
+    run_of = machine()
+    start = time.monotonic()
+    figures = PARTS[part]()
+    result = {"part": part, "run": run_of, "figures": figures}
+    page.RESULTS.mkdir(exist_ok=True)
+    (page.RESULTS / f"{part}.json").write_text(json.dumps(result, indent=1) + "\n")
+    print(f"bench: {part} took {time.monotonic() - start:.0f} s", flush=True)
+
 
 if __name__ == "__main__":
     wanted = sys.argv[1:] or list(PARTS)
-    machine()
+    if unknown := [part for part in wanted if part not in PARTS]:
+        raise SystemExit(f"bench: no part is called {' or '.join(unknown)}; the parts: {' '.join(PARTS)}")
     for part in wanted:
-        PARTS[part]()
+        measure(part)
+        page.write()
+        print(page.part(part))

@@ -150,7 +150,7 @@ const VERSION: &str = "api-version=7.4";
 fn seed(addr: &str, count: usize, smallest: usize, largest: usize) {
     let next = AtomicUsize::new(0);
     std::thread::scope(|scope| {
-        for _ in 0..4 {
+        for _ in 0..32 {
             scope.spawn(|| {
                 let mut wire = Wire::new(addr);
                 loop {

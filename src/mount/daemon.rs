@@ -130,6 +130,7 @@ fn say(mut socket: UnixStream, words: &[u8]) -> io::Result<()> {
 
 fn begin<Running>(start: Start<Running>, abandon: &Abandon) -> Result<(Running, Stop), String> {
     process::harden().map_err(|error| format!("the process cannot be protected: {error}"))?;
+    process::share_memory();
     let stop = Stop::default();
     let abandon = Arc::clone(abandon);
     stop::end_on_signals(&stop, move || abandon()).map_err(|error| format!("signals cannot be caught: {error}"))?;

@@ -15,5 +15,8 @@ mod calls;
 #[allow(dead_code, reason = "tests/mount uses the rest")]
 #[path = "../mount/harness.rs"]
 mod harness;
+mod lost;
 mod matrix;
+mod nobody;
 mod proxy;
+mod soak;

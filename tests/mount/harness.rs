@@ -13,7 +13,7 @@ use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use akvfs::clock::SystemClock;
+use akvfs::clock::{Clock, SystemClock};
 use akvfs::local::{ServeOptions, Server};
 use akvfs::mount::{mountinfo, point};
 use akvfs::secret::{SecretAttributes, SecretName, SecretValue, Tags};
@@ -117,7 +117,16 @@ impl Vault {
         if !can_mount() {
             return None;
         }
-        let server = Server::start(options, SystemClock::shared()).unwrap();
+        let vault = Self::on(options, SystemClock::shared());
+        for (name, value) in secrets {
+            vault.set(name, value);
+        }
+        Some(vault)
+    }
+
+    /// An empty one whose time is told by `clock`.
+    pub fn on(options: ServeOptions, clock: Arc<dyn Clock>) -> Self {
+        let server = Server::start(options, clock).unwrap();
         let options = ClientOptions {
             verify_challenge_resource: false,
             max_requests: 100_000,
@@ -126,11 +135,7 @@ impl Vault {
         };
         let tokens = Arc::new(StaticToken::new("local".to_owned()));
         let client = SecretClient::new(server.url(), tokens, options, SystemClock::shared()).unwrap();
-        let vault = Self { server, client };
-        for (name, value) in secrets {
-            vault.set(name, value);
-        }
-        Some(vault)
+        Self { server, client }
     }
 
     pub fn url(&self) -> &str {

@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -23,7 +23,7 @@ use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 /// The longest a program may run.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 /// The longest a mount takes to appear, and for what must happen at all.
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 /// The longest a daemon takes to end after SIGTERM (DESIGN 5).
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// The longest a test keeps its mount; then it is broken, so that whoever waits on it gets an error.
@@ -233,6 +233,11 @@ impl Mount {
         Self::start(command, source, options, MOUNT_LIMIT)
     }
 
+    /// One that this command runs, which gets all that akvfs is told behind what it has.
+    pub fn by(command: Command, source: &str, options: &str) -> Self {
+        Self::start(command, source, options, MOUNT_LIMIT)
+    }
+
     fn lasting(source: &str, options: &str, limit: Duration) -> Self {
         Self::start(Command::new(env!("CARGO_BIN_EXE_akvfs")), source, options, limit)
     }
@@ -276,6 +281,16 @@ impl Mount {
     /// What the daemon logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.aside.path().join("log")).unwrap()
+    }
+
+    /// The process that carries it.
+    pub fn process(&self) -> u32 {
+        self.daemon.id()
+    }
+
+    /// How it ended, if it has.
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.daemon.try_wait().unwrap()
     }
 
     pub fn signal(&self, signal: i32) {

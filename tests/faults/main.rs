@@ -15,8 +15,11 @@ mod calls;
 #[allow(dead_code, reason = "tests/mount uses the rest")]
 #[path = "../mount/harness.rs"]
 mod harness;
+mod inside;
 mod lost;
 mod matrix;
 mod nobody;
 mod proxy;
 mod soak;
+#[path = "../support/mod.rs"]
+mod support;

@@ -278,6 +278,15 @@ impl Mount {
         self.aside.path().join("files").join(path)
     }
 
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
+    pub fn is_mounted(&self) -> bool {
+        mountinfo::top_at(self.dir.path()).unwrap().is_some()
+    }
+
     /// What the daemon logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.aside.path().join("log")).unwrap()

@@ -18,6 +18,7 @@ pub mod fuse;
 pub mod local;
 pub mod metrics;
 pub mod mount;
+pub mod pages;
 mod private;
 pub mod secret;
 pub mod store;

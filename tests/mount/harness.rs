@@ -268,6 +268,11 @@ impl Mount {
         self.aside.path().join("files").join(path)
     }
 
+    /// The daemon.
+    pub fn pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
     /// What the daemon logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.aside.path().join("log")).unwrap()

@@ -20,6 +20,7 @@ mod error_table;
 mod fresh;
 mod fsx;
 mod harness;
+mod hostile;
 mod identity;
 #[path = "../support/kinds.rs"]
 mod kinds;

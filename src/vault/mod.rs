@@ -19,6 +19,7 @@ mod calls;
 pub mod challenge;
 mod doubt;
 mod errors;
+mod few;
 mod http;
 mod limits;
 mod link;

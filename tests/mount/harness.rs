@@ -292,11 +292,6 @@ impl Mount {
         std::fs::read_to_string(self.aside.path().join("log")).unwrap()
     }
 
-    /// The process that carries it.
-    pub fn process(&self) -> u32 {
-        self.daemon.id()
-    }
-
     /// How it ended, if it has.
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.daemon.try_wait().unwrap()

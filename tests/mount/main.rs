@@ -21,6 +21,7 @@ mod fresh;
 mod fsx;
 #[allow(dead_code, reason = "tests/faults uses the rest")]
 mod harness;
+mod hostile;
 mod identity;
 #[path = "../support/kinds.rs"]
 mod kinds;

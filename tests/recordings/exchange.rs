@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use akvfs::secret::{BackupBlob, DeletedSecret, KeyVaultSecret, SecretProperties, Timestamp};
 use akvfs::store::{ErrorKind, Operation, StoreError};
-use akvfs::vault::answer::Question;
+use akvfs::vault::answer::{OfSecret, Question};
 use akvfs::vault::challenge::{self, Asked, Challenge};
 use akvfs::vault::wire::{self, WireError};
 use akvfs::vault::{Reply, Vault};
@@ -83,7 +83,7 @@ impl Exchange {
     /// What the client's reader makes of the answer.
     pub fn read(&self) -> Result<Got, StoreError> {
         let question = Question { operation: self.operation(), name: None, now: SystemTime::UNIX_EPOCH };
-        fn of<T>(
+        fn of<T: OfSecret>(
             question: Question<'_>,
             reply: &Reply,
             read: fn(&[u8]) -> Result<T, WireError>,

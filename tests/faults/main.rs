@@ -16,6 +16,8 @@ mod calls;
 #[path = "../mount/harness.rs"]
 mod harness;
 mod inside;
+mod kills;
+mod lanes;
 mod lost;
 mod matrix;
 mod nobody;

@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant, SystemTime};
 
 use akvfs::clock::{Clock, Moment, SystemClock};
@@ -17,6 +17,7 @@ use libc::{EACCES, EBUSY, EEXIST, EIO, ENOENT, EPROTO, ETIMEDOUT};
 
 use super::calls::errno;
 use super::harness::{Mount, Vault, name, run};
+use super::lanes::in_lanes;
 use super::proxy::{Break, Fault, Proxy, Strike};
 
 /// Both limits of a mount whose operations end because the time is up.
@@ -28,9 +29,6 @@ const SLACK: Duration = Duration::from_millis(500 + 2_000);
 const OPTIONS: &str = "ttl=1h,max_stale=0s,allow_purge,purge_after=0s,max_writes=1000/s,lazy_auth";
 /// For a program that copies a file.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// Mounts at a time.
-const LANES: usize = 8;
-
 /// An answer that is no Key Vault's, or bears its signature.
 fn answer(status: u16, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}", body.len())
@@ -455,24 +453,6 @@ fn check_cell(lane: &Lane, secret: &str, kind: &Kind, call: Call, always: bool) 
     Err(format!("{call:?}, {} {when}: {said}", kind.name))
 }
 
-/// Runs `work` on every item, several at a time; the failures.
-fn in_lanes<T: Sync>(items: &[T], work: impl Fn(&Lane, usize, &T) -> Result<(), String> + Sync) -> Vec<String> {
-    let next = AtomicUsize::new(0);
-    let lane = || {
-        let lane = Lane::new();
-        let mut failures = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(at) else { return failures };
-            failures.extend(work(&lane, at, item).err());
-        }
-    };
-    std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
-        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect()
-    })
-}
-
 #[test]
 fn every_fault_at_every_call_has_the_promised_end() {
     if !super::harness::can_mount() {
@@ -485,8 +465,9 @@ fn every_fault_at_every_call_has_the_promised_end() {
         .flat_map(|(kind, call)| [(kind, call, false), (kind, call, true)])
         .collect();
     let start = Instant::now();
-    let failures =
-        in_lanes(&cells, |lane, at, (kind, call, always)| check_cell(lane, &format!("c{at}"), kind, *call, *always));
+    let failures = in_lanes(&cells, Lane::new, |lane, at, (kind, call, always)| {
+        check_cell(lane, &format!("c{at}"), kind, *call, *always)
+    });
     eprintln!("{} cells in {:?}", cells.len(), start.elapsed());
     assert!(failures.is_empty(), "{} of {} cells:\n{}", failures.len(), cells.len(), failures.join("\n"));
 }

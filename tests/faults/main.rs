@@ -9,9 +9,11 @@
 #[path = "../support/skipped.rs"]
 mod skipped;
 
+mod api;
 #[allow(dead_code, reason = "tests/mount uses the rest")]
 #[path = "../mount/calls.rs"]
 mod calls;
+mod hangs;
 #[allow(dead_code, reason = "tests/mount uses the rest")]
 #[path = "../mount/harness.rs"]
 mod harness;

@@ -108,6 +108,10 @@ impl Proxy {
         *self.plan.lock().unwrap() = Plan { fault: Some(fault), struck: 0 };
     }
 
+    pub fn struck(&self) -> u32 {
+        self.plan.lock().unwrap().struck
+    }
+
     /// Nothing goes wrong any more; how often it has.
     pub fn disarm(&self) -> u32 {
         std::mem::take(&mut *self.plan.lock().unwrap()).struck

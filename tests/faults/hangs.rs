@@ -144,7 +144,6 @@ import (
 	"os"
 	"runtime"
 	"syscall"
-	"time"
 )
 
 func check(err error) {
@@ -155,14 +154,14 @@ func check(err error) {
 }
 
 func main() {
-	for i := 0; i < 2*runtime.NumCPU(); i++ {
+	for i := 0; i < runtime.NumCPU(); i++ {
 		go func() {
 			for {
 			}
 		}()
 	}
-	reads, room := 0, make([]byte, 64)
-	for end := time.Now().Add(3 * time.Second); time.Now().Before(end); reads++ {
+	room := make([]byte, 64)
+	for reads := 0; reads < 10; reads++ {
 		runtime.GC()
 		file, err := syscall.Open(os.Args[1], syscall.O_RDONLY, 0)
 		check(err)
@@ -170,7 +169,6 @@ func main() {
 		check(err)
 		syscall.Close(file)
 	}
-	println(reads)
 }
 "#;
 
@@ -188,7 +186,5 @@ fn a_go_program_preempts_itself_and_interrupts_no_read() {
     let build = format!("export GOCACHE={cache} GO111MODULE=off GOTOOLCHAIN=local; go build -o \"$T/w\" \"$T/w.go\"");
     world.bash("a", &build).ok();
     let ran = world.bash("a", r#""$T/w" "$V""#);
-    let reads: u64 =
-        ran.err.trim().lines().last().and_then(|line| line.parse().ok()).unwrap_or_else(|| panic!("{ran:?}"));
-    assert!(ran.code == 0 && reads > 3 && world.vault.requests("get") >= reads, "{ran:?}");
+    assert!(ran.code == 0 && world.vault.requests("get") >= 10, "{ran:?}");
 }

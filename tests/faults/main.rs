@@ -24,6 +24,7 @@ mod lost;
 mod matrix;
 mod nobody;
 mod proxy;
+mod racer;
 mod soak;
 #[path = "../support/mod.rs"]
 mod support;

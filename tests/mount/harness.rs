@@ -233,7 +233,8 @@ impl Mount {
         Self::start(command, source, options, MOUNT_LIMIT)
     }
 
-    fn lasting(source: &str, options: &str, limit: Duration) -> Self {
+    /// One for a test that takes long.
+    pub fn lasting(source: &str, options: &str, limit: Duration) -> Self {
         Self::start(Command::new(env!("CARGO_BIN_EXE_akvfs")), source, options, limit)
     }
 

@@ -274,7 +274,7 @@ impl SecretFs {
         self.state().forget(ino, count);
     }
 
-    /// Inodes, drafts and handles now held, for the tests that watch for leaks.
+    /// Inodes, drafts and handles now held: what a leak would show in.
     pub fn held(&self) -> (usize, usize, usize) {
         self.state().held()
     }

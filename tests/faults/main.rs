@@ -9,17 +9,22 @@
 #[path = "../support/skipped.rs"]
 mod skipped;
 
+mod api;
 #[allow(dead_code, reason = "tests/mount uses the rest")]
 #[path = "../mount/calls.rs"]
 mod calls;
+mod hangs;
 #[allow(dead_code, reason = "tests/mount uses the rest")]
 #[path = "../mount/harness.rs"]
 mod harness;
 mod inside;
+mod kills;
+mod lanes;
 mod lost;
 mod matrix;
 mod nobody;
 mod proxy;
+mod racer;
 mod soak;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,22 +1,14 @@
 //! Every kind of fault at every call, once and at every try: the promised errno, nothing lost, at most one version a save,
 //! nobody kept longer than the limit. One row a kind, one column a call.
 
-use std::fs;
-use std::io;
-use std::path::{Path, PathBuf};
-use std::process::Command;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
-use akvfs::clock::{Clock, Moment, SystemClock};
 use akvfs::fs::errno::errno_name;
-use akvfs::local::ServeOptions;
-use akvfs::store::ErrorKind;
 use libc::{EACCES, EBUSY, EEXIST, EIO, ENOENT, EPROTO, ETIMEDOUT};
 
-use super::calls::errno;
-use super::harness::{Mount, Vault, name, run};
+use super::api::{CALLS, Call, GetDeleted, GetVersion, Lane, List, ListDeleted, ListVersions, Purge, Restore, State};
+use super::harness::{Mount, can_mount};
+use super::lanes::in_lanes;
 use super::proxy::{Break, Fault, Proxy, Strike};
 
 /// Both limits of a mount whose operations end because the time is up.
@@ -26,11 +18,6 @@ const LONG: Duration = Duration::from_secs(4);
 /// Half a second by the promise, and what a busy machine takes for a file's several calls.
 const SLACK: Duration = Duration::from_millis(500 + 2_000);
 const OPTIONS: &str = "ttl=1h,max_stale=0s,allow_purge,purge_after=0s,max_writes=1000/s,lazy_auth";
-/// For a program that copies a file.
-const PATIENCE: Duration = Duration::from_secs(20);
-/// Mounts at a time.
-const LANES: usize = 8;
-
 /// An answer that is no Key Vault's, or bears its signature.
 fn answer(status: u16, headers: &str, body: &str) -> String {
     format!("HTTP/1.1 {status} -\r\ncontent-length: {}\r\nconnection: close\r\n{headers}\r\n{body}", body.len())
@@ -168,237 +155,6 @@ fn kinds() -> Vec<Kind> {
     kinds
 }
 
-/// Calls of the vault's API, each by the file operation that makes it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Call {
-    Get,
-    GetVersion,
-    List,
-    ListVersions,
-    ListDeleted,
-    GetDeleted,
-    Backup,
-    Set,
-    Update,
-    Delete,
-    Recover,
-    Purge,
-    Restore,
-}
-
-use Call::{
-    Backup, Delete, Get, GetDeleted, GetVersion, List, ListDeleted, ListVersions, Purge, Recover, Restore, Set, Update,
-};
-
-const CALLS: [Call; 13] = [
-    Get,
-    GetVersion,
-    List,
-    ListVersions,
-    ListDeleted,
-    GetDeleted,
-    Backup,
-    Set,
-    Update,
-    Delete,
-    Recover,
-    Purge,
-    Restore,
-];
-
-impl Call {
-    fn is_change(self) -> bool {
-        matches!(self, Set | Update | Delete | Recover | Purge | Restore)
-    }
-
-    /// The request that is struck.
-    fn request(self, secret: &str, version: &str) -> (&'static str, String) {
-        match self {
-            Get => ("GET", format!("/secrets/{secret}")),
-            GetVersion => ("GET", format!("/secrets/{secret}/{version}")),
-            List => ("GET", "/secrets".to_owned()),
-            ListVersions => ("GET", format!("/secrets/{secret}/versions")),
-            ListDeleted => ("GET", "/deletedsecrets".to_owned()),
-            GetDeleted => ("GET", format!("/deletedsecrets/{secret}")),
-            Backup => ("POST", format!("/secrets/{secret}/backup")),
-            Set => ("PUT", format!("/secrets/{secret}")),
-            Update => ("PATCH", format!("/secrets/{secret}")),
-            Delete => ("DELETE", format!("/secrets/{secret}")),
-            Recover => ("POST", format!("/deletedsecrets/{secret}/recover")),
-            Purge => ("DELETE", format!("/deletedsecrets/{secret}")),
-            Restore => ("POST", "/secrets/restore".to_owned()),
-        }
-    }
-
-    /// What there is before. The value "old" is the second of two versions.
-    fn prepare(self, vault: &Vault, secret: &str) -> Prepared {
-        vault.set(secret, "older");
-        let version = vault.versions(secret).remove(0);
-        vault.set(secret, "old");
-        let blob = vault.client.backup_secret(&name(secret)).unwrap().expose().to_vec();
-        if matches!(self, Recover | Purge | GetDeleted | ListDeleted | Restore) {
-            vault.client.begin_delete_secret(&name(secret)).unwrap();
-        }
-        if self == Restore {
-            vault.client.purge_deleted_secret(&name(secret)).unwrap();
-        }
-        Prepared { secret: secret.to_owned(), version, blob }
-    }
-
-    /// Does it; the errno, and what was read.
-    fn act(self, mount: &Mount, on: &Prepared) -> (i32, Vec<u8>) {
-        let secret = &on.secret;
-        let at = |path: &str| mount.path(&path.replace('N', secret));
-        let done = |number: i32| (number, Vec::new());
-        let read = |path: PathBuf| ended(fs::read(path));
-        let list = |path: PathBuf| {
-            let bytes = |name: io::Result<fs::DirEntry>| Ok(name?.file_name().into_encoded_bytes());
-            let names = fs::read_dir(path).and_then(|names| names.map(bytes).collect::<io::Result<Vec<_>>>());
-            ended(names.map(|names| names.join(&b' ')))
-        };
-        match self {
-            Get => read(at("secrets/N/value")),
-            GetVersion => read(at("secrets/N/versions").join(&on.version)),
-            List => list(at("secrets")),
-            ListVersions => list(at("secrets/N/versions")),
-            ListDeleted => list(at("deleted")),
-            GetDeleted => read(at("deleted/N/.meta.json")),
-            Backup => read(at("backup/N")),
-            Set => done(copy(mount, b"new", &at("secrets/N/value"))),
-            Update => done(copy(mount, br#"{"content_type":"new"}"#, &at("secrets/N/.meta.json"))),
-            Delete => done(errno(fs::remove_dir(at("secrets/N")))),
-            Recover => done(errno(fs::rename(at("deleted/N"), at("secrets/N")))),
-            Purge => done(errno(fs::remove_dir(at("deleted/N")))),
-            Restore => done(copy(mount, &on.blob, &at("backup/N"))),
-        }
-    }
-
-    /// What must have been read.
-    fn is_right(self, read: &[u8], on: &Prepared) -> bool {
-        let text = || String::from_utf8_lossy(read);
-        match self {
-            Get => read == b"old",
-            GetVersion => read == b"older",
-            List | ListDeleted => text().split(' ').any(|name| name == on.secret),
-            ListVersions => read.is_empty() || text().contains(&on.version),
-            GetDeleted => text().contains(r#""deleted_date""#),
-            Backup => !read.is_empty(),
-            _ => true,
-        }
-    }
-
-    /// What the vault holds before, and when it was carried out.
-    fn states(self) -> [State; 2] {
-        let live = State::Live { value: "old".into(), versions: 2, content_type: "text/plain".into() };
-        match self {
-            Set => [live, State::Live { value: "new".into(), versions: 3, content_type: "text/plain".into() }],
-            Update => [live, State::Live { value: "old".into(), versions: 2, content_type: "new".into() }],
-            Delete => [live, State::Deleted],
-            Recover => [State::Deleted, live],
-            Purge => [State::Deleted, State::Gone],
-            Restore => [State::Gone, live],
-            ListDeleted | GetDeleted => [State::Deleted, State::Deleted],
-            Get | GetVersion | List | ListVersions | Backup => [live.clone(), live],
-        }
-    }
-}
-
-/// Writes by `cp`, the errno of what it says. A descriptor of our own would be held for a moment by every process that another
-/// lane starts, and the close that is told of its save is the last one.
-fn copy(mount: &Mount, bytes: &[u8], to: &Path) -> i32 {
-    let from = mount.aside("new");
-    fs::write(&from, bytes).unwrap();
-    let mut cp = Command::new("cp");
-    cp.arg(from).arg(to).env("LC_ALL", "C");
-    let ran = run(cp, PATIENCE);
-    let said = ran.err.trim().rsplit(": ").next().unwrap();
-    let is_it = |number: &i32| io::Error::from_raw_os_error(*number).to_string().starts_with(&format!("{said} (os"));
-    if ran.code == 0 { 0 } else { (1..134).find(is_it).unwrap_or_else(|| panic!("{ran:?}")) }
-}
-
-fn ended(result: io::Result<Vec<u8>>) -> (i32, Vec<u8>) {
-    match result {
-        Ok(bytes) => (0, bytes),
-        Err(error) => (error.raw_os_error().unwrap(), Vec::new()),
-    }
-}
-
-struct Prepared {
-    secret: String,
-    version: String,
-    blob: Vec<u8>,
-}
-
-/// What the vault itself says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-enum State {
-    Live { value: String, versions: usize, content_type: String },
-    Deleted,
-    Gone,
-}
-
-impl State {
-    fn of(vault: &Vault, secret: &str) -> Self {
-        match vault.client.get_secret(&name(secret), None) {
-            Ok(found) => Self::Live {
-                value: found.value.expose().to_owned(),
-                versions: vault.versions(secret).len(),
-                content_type: found.properties.content_type.unwrap_or_default(),
-            },
-            Err(error) if error.kind == ErrorKind::NotFound => match vault.client.get_deleted_secret(&name(secret)) {
-                Ok(_) => Self::Deleted,
-                Err(error) => {
-                    assert_eq!(error.kind, ErrorKind::NotFound, "{error}");
-                    Self::Gone
-                }
-            },
-            Err(error) => panic!("{error}"),
-        }
-    }
-}
-
-/// A vault whose secrets can be made an hour ago: what was made within two seconds before a change that got no answer may be
-/// somebody else's work, and is not written over.
-struct Lane {
-    vault: Vault,
-    clock: Arc<Past>,
-}
-
-#[derive(Debug)]
-struct Past {
-    clock: Arc<dyn Clock>,
-    is_past: AtomicBool,
-}
-
-impl Clock for Past {
-    fn now(&self) -> SystemTime {
-        let back = if self.is_past.load(Ordering::Relaxed) { 3600 } else { 0 };
-        self.clock.now() - Duration::from_secs(back)
-    }
-
-    fn moment(&self) -> Moment {
-        self.clock.moment()
-    }
-
-    fn sleep(&self, time: Duration) {
-        self.clock.sleep(time);
-    }
-}
-
-impl Lane {
-    fn new() -> Self {
-        let clock = Arc::new(Past { clock: SystemClock::shared(), is_past: AtomicBool::new(false) });
-        Self { vault: Vault::on(ServeOptions::default(), clock.clone()), clock }
-    }
-
-    fn prepare(&self, call: Call, secret: &str) -> Prepared {
-        self.clock.is_past.store(true, Ordering::Relaxed);
-        let prepared = call.prepare(&self.vault, secret);
-        self.clock.is_past.store(false, Ordering::Relaxed);
-        prepared
-    }
-}
-
 /// How a cell came out.
 struct Cell {
     number: i32,
@@ -412,7 +168,7 @@ fn try_cell(lane: &Lane, secret: &str, kind: &Kind, call: Call, always: bool) ->
     let (on, vault) = (lane.prepare(call, secret), &lane.vault);
     let proxy = Proxy::to(vault.server.addr());
     let mount = Mount::new(&proxy.url(), &format!("{OPTIONS},timeout={0}s,write_timeout={0}s", kind.limit().as_secs()));
-    let (method, path) = call.request(secret, &on.version);
+    let (method, path) = call.request(&on);
     proxy.arm(Fault { method, path, strike: kind.strike.clone(), count: if always { u32::MAX } else { 1 } });
     let start = Instant::now();
     let (number, read) = call.act(&mount, &on);
@@ -455,27 +211,9 @@ fn check_cell(lane: &Lane, secret: &str, kind: &Kind, call: Call, always: bool) 
     Err(format!("{call:?}, {} {when}: {said}", kind.name))
 }
 
-/// Runs `work` on every item, several at a time; the failures.
-fn in_lanes<T: Sync>(items: &[T], work: impl Fn(&Lane, usize, &T) -> Result<(), String> + Sync) -> Vec<String> {
-    let next = AtomicUsize::new(0);
-    let lane = || {
-        let lane = Lane::new();
-        let mut failures = Vec::new();
-        loop {
-            let at = next.fetch_add(1, Ordering::Relaxed);
-            let Some(item) = items.get(at) else { return failures };
-            failures.extend(work(&lane, at, item).err());
-        }
-    };
-    std::thread::scope(|scope| {
-        let lanes: Vec<_> = (0..LANES).map(|_| scope.spawn(lane)).collect();
-        lanes.into_iter().flat_map(|lane| lane.join().unwrap()).collect()
-    })
-}
-
 #[test]
 fn every_fault_at_every_call_has_the_promised_end() {
-    if !super::harness::can_mount() {
+    if !can_mount() {
         return;
     }
     let kinds = kinds();
@@ -485,8 +223,9 @@ fn every_fault_at_every_call_has_the_promised_end() {
         .flat_map(|(kind, call)| [(kind, call, false), (kind, call, true)])
         .collect();
     let start = Instant::now();
-    let failures =
-        in_lanes(&cells, |lane, at, (kind, call, always)| check_cell(lane, &format!("c{at}"), kind, *call, *always));
+    let failures = in_lanes(&cells, Lane::new, |lane, at, (kind, call, always)| {
+        check_cell(lane, &format!("c{at}"), kind, *call, *always)
+    });
     eprintln!("{} cells in {:?}", cells.len(), start.elapsed());
     assert!(failures.is_empty(), "{} of {} cells:\n{}", failures.len(), cells.len(), failures.join("\n"));
 }

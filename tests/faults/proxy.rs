@@ -57,6 +57,8 @@ pub struct Fault {
 #[derive(Default)]
 struct Plan {
     fault: Option<Fault>,
+    /// So many of a hundred requests are struck by one of these.
+    chaos: (u8, Vec<Strike>),
     struck: u32,
 }
 
@@ -105,7 +107,16 @@ impl Proxy {
 
     /// In place of whatever was armed.
     pub fn arm(&self, fault: Fault) {
-        *self.plan.lock().unwrap() = Plan { fault: Some(fault), struck: 0 };
+        *self.plan.lock().unwrap() = Plan { fault: Some(fault), ..Plan::default() };
+    }
+
+    /// In place of whatever was armed: strikes so many of a hundred requests, by chance.
+    pub fn arm_chaos(&self, percent: u8, strikes: Vec<Strike>) {
+        *self.plan.lock().unwrap() = Plan { chaos: (percent, strikes), ..Plan::default() };
+    }
+
+    pub fn struck(&self) -> u32 {
+        self.plan.lock().unwrap().struck
     }
 
     /// Nothing goes wrong any more; how often it has.
@@ -135,13 +146,16 @@ impl Plan {
     fn strike(&mut self, request: &Message) -> Option<Strike> {
         let mut words = request.head.split([' ', '?']);
         let (method, path) = (words.next()?, words.next()?.trim_end_matches('/'));
+        // The first request of all has no token, and is only to be asked for one.
+        header(&request.head, "authorization")?;
+        if fastrand::u8(..100) < self.chaos.0 {
+            self.struck += 1;
+            return fastrand::choice(&self.chaos.1).cloned();
+        }
         let fault = self.fault.as_mut()?;
         // A change of properties may name a version.
         let here = path == fault.path || (method == "PATCH" && path.starts_with(&fault.path));
-        // The first request of all has no token, and is only to be asked for one.
-        let strikes =
-            here && method == fault.method && fault.count > 0 && header(&request.head, "authorization").is_some();
-        if !strikes {
+        if !(here && method == fault.method && fault.count > 0) {
             return None;
         }
         fault.count -= 1;

@@ -7,6 +7,7 @@ mod disk;
 mod faults;
 mod http;
 mod manners;
+mod network;
 mod paging;
 mod refusals;
 mod states;

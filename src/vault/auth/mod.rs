@@ -10,6 +10,8 @@ mod ways;
 use zeroize::Zeroizing;
 
 pub use azure::{AuthKind, AuthOptions, azure_tokens};
+#[cfg(fuzzing)]
+pub use settings::check_credentials;
 pub use settings::local_token;
 
 use crate::store::Wait;

@@ -43,15 +43,23 @@ pub(crate) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, String
         Some(libc::ELOOP) => "it is a symbolic link, which somebody else may turn elsewhere".to_owned(),
         _ => error.to_string(),
     })?;
+    let size = usize::try_from(check_opened(&file, rule)?.min(MAX)).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1)); // a buffer that grows leaves copies behind
+    file.take(MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > MAX { Err(format!("it is longer than {MAX} bytes")) } else { Ok(bytes) }
+}
+
+/// The length in bytes of a file that is kept by `rule`.
+///
+/// # Errors
+/// Why it is not, without its path.
+pub(crate) fn check_opened(file: &File, rule: Rule) -> Result<u64, String> {
     let meta = file.metadata().map_err(|error| error.to_string())?;
     if !meta.is_file() {
         return Err("it is no regular file".to_owned());
     }
     check(meta.mode() & 0o777, meta.uid(), our_id(), rule)?;
-    let size = usize::try_from(meta.len().min(MAX)).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1)); // a buffer that grows leaves copies behind
-    file.take(MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX { Err(format!("it is longer than {MAX} bytes")) } else { Ok(bytes) }
+    Ok(meta.len())
 }
 
 /// Does not wait, should it be a pipe.

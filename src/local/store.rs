@@ -9,6 +9,7 @@ use std::path::Path;
 
 use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+use crate::private::{self, Rule};
 use crate::secret::{SecretName, Version};
 
 use super::blob::BackupKey;
@@ -31,6 +32,9 @@ pub enum StoreError {
     /// The file.
     #[error("{0}")]
     File(#[from] std::io::Error),
+    /// Others may get at the file.
+    #[error("{0}")]
+    Exposed(String),
     /// The database.
     #[error("{0}")]
     Database(Box<redb::Error>),
@@ -91,12 +95,14 @@ impl Store {
 }
 
 /// Makes the file if it is not there (redb takes an empty one for new), and its name durable.
-fn make_private(path: &Path) -> Result<(), std::io::Error> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    private::check_opened(&file, Rule::Private).map_err(StoreError::Exposed)?;
     match path.parent() {
-        Some(dir) if dir != Path::new("") => File::open(dir)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+        Some(dir) if dir != Path::new("") => File::open(dir)?.sync_all()?,
+        _ => File::open(".")?.sync_all()?,
     }
+    Ok(())
 }
 
 /// Makes the tables, checks the layout, and gives the key: all in one commit, so that no file is half prepared.

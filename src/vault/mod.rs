@@ -65,6 +65,19 @@ pub mod fuzzing {
     pub fn follow(vault: &Vault, link: &str) -> Option<url::Url> {
         vault.follow(link, Target::Secrets, "7.6").ok()
     }
+
+    /// Whether `text` is a file of credentials, and the message if it is not.
+    ///
+    /// # Errors
+    /// The message.
+    pub fn credentials(text: &str) -> Result<(), String> {
+        super::auth::check_credentials(text)
+    }
+
+    /// What the middle part of a token says of whom it is for.
+    pub fn claims(payload: &str) -> Option<String> {
+        super::wire::claims(payload).map(|claims| claims.to_string())
+    }
 }
 
 /// A client of one vault. Cheap to clone; clones share connections, token and limits.

@@ -205,7 +205,9 @@ fn a_secret_has_few_tags() {
 
 #[test]
 fn an_identifier_is_what_stands_there() {
-    for changed in ["https://v/secrets/a\nb", "https://v/secrets/a\tb", " https://v/secrets/a", "https://v/secrets/a\u{2028}"] {
+    for changed in
+        ["https://v/secrets/a\nb", "https://v/secrets/a\tb", " https://v/secrets/a", "https://v/secrets/a\u{2028}"]
+    {
         assert_eq!(parse_id(changed), Err(WireError::Member("id")), "{changed:?}");
     }
 }

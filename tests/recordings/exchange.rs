@@ -115,6 +115,9 @@ impl Exchange {
             Err(error) if self.names_nothing() && error.kind == ErrorKind::Broken => {
                 Ok("an identifier without a path, of a retired storage secret: Broken".to_owned())
             }
+            Err(error) if self.names_another(&error) && error.kind == ErrorKind::Broken => {
+                Ok("an identifier of another secret, by who edited the recording: Broken".to_owned())
+            }
             Err(error) => Err(format!("{error}: {}", self.body)),
             Ok(_) if !self.reply.is_success() => Err(format!("a success from {} {}", self.reply.status, self.body)),
             Ok(got) => self.judge_success(&got).map(|()| format!("{} {}", self.op, self.reply.status)),
@@ -148,6 +151,11 @@ impl Exchange {
         let host_and_path = self.body["id"].as_str().and_then(|id| id.strip_prefix("https://"));
         let has_no_path = host_and_path.is_some_and(|rest| rest.matches('/').count() == 1);
         has_no_path && self.body["contentType"] == "application/vnd.ms-sastoken-storage"
+    }
+
+    fn names_another(&self, error: &StoreError) -> bool {
+        let named = self.body["id"].as_str().and_then(|id| wire::parse_id(id).ok()).map(|(_, name, _)| name);
+        named.is_some() && error.name.is_some() && named != error.name
     }
 
     fn compare_page(&self, items: impl Iterator<Item = Map<String, Value>>, next: Option<&str>) -> Result<(), String> {

@@ -61,8 +61,12 @@ fn large() -> Vec<Row> {
         lies(At::Value, "100 MB of blanks", BROKEN, |_, _| Act::Flood(100 * 1024 * 1024)),
         lies(At::Value, "a text without end", BROKEN, endless(&(until_closed.to_owned() + r#"{"value":""#), "x")),
         lies(At::Listing, "brackets without end", BROKEN, endless(&(until_closed.to_owned() + r#"{"value":["#), "[")),
-        lies(At::Backup, "a backup without end", BROKEN, endless(&(until_closed.to_owned() + r#"{"value":""#), "eHh4")).or_late(),
-        lies(At::Backup, "the largest backup", Ok("x"), |_, _| reply(200, format!(r#"{{"value":"eA","x":"{}"}}"#, "x".repeat(20 * 1024 * 1024)))).or_late(),
+        lies(At::Backup, "a backup without end", BROKEN, endless(&(until_closed.to_owned() + r#"{"value":""#), "eHh4"))
+            .or_late(),
+        lies(At::Backup, "the largest backup", Ok("x"), |_, _| {
+            reply(200, format!(r#"{{"value":"eA","x":"{}"}}"#, "x".repeat(20 * 1024 * 1024)))
+        })
+        .or_late(),
         lies(At::Door, "100 MB for a challenge", BROKEN, |_, _| Act::Flood(100 * 1024 * 1024)),
         sends(At::Value, "a bomb of gzip", BROKEN, gzip(100 * 1024 * 1024)),
         sends(At::Listing, "a bomb of gzip", BROKEN, gzip(100 * 1024 * 1024)),

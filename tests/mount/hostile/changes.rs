@@ -7,7 +7,8 @@ use super::{Row, lies, says};
 const BROKEN: Result<&str, i32> = Err(libc::EIO);
 
 pub fn rows() -> Vec<Row> {
-    let other = format!(r#"{{"id":"https://v/secrets/other/{VERSION}","recoveryId":"https://v/deletedsecrets/other"}}"#);
+    let other =
+        format!(r#"{{"id":"https://v/secrets/other/{VERSION}","recoveryId":"https://v/deletedsecrets/other"}}"#);
     let path = r#"{"id":"https://v/secrets/../../etc","recoveryId":"https://v/deletedsecrets/.."}"#;
     let mut rows = Vec::new();
     for at in [At::Save, At::Update, At::Remove, At::Recover] {

@@ -47,7 +47,12 @@ fn floods() -> Vec<Row> {
             Act::Endless(Vec::new(), b"HTTP/1.1 100 Continue\r\n\r\n".repeat(600), Duration::ZERO)
         }),
         row(At::Value, "no HTTP at all", "", "\0"),
-        row(At::Value, "trailers without end", &format!("{OK}Transfer-Encoding: chunked\r\n\r\n0\r\n"), "x-more: and more\r\n"),
+        row(
+            At::Value,
+            "trailers without end",
+            &format!("{OK}Transfer-Encoding: chunked\r\n\r\n0\r\n"),
+            "x-more: and more\r\n",
+        ),
         row(At::Value, "words beside a chunk without end", &format!("{OK}Transfer-Encoding: chunked\r\n\r\n5;"), "x"),
         row(At::Door, "challenges without end", "HTTP/1.1 401 No\r\n", "WWW-Authenticate: Bearer x=\"y\"\r\n"),
         sends(At::Value, "another protocol", BROKEN, "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"),
@@ -76,7 +81,13 @@ fn redirects() -> Vec<Row> {
         })
     };
     let mut rows: Vec<_> = [301, 302, 303, 307, 308].map(|status| row(At::Value, status)).into();
-    rows.extend([row(At::Door, 302), row(At::Listing, 307), row(At::Save, 307), row(At::Remove, 308), row(At::Backup, 303)]);
+    rows.extend([
+        row(At::Door, 302),
+        row(At::Listing, 307),
+        row(At::Save, 307),
+        row(At::Remove, 308),
+        row(At::Backup, 303),
+    ]);
     let headers = ["Link", "Alt-Svc", "Refresh", "Content-Location", "Azure-AsyncOperation", "Set-Cookie"];
     rows.push(lies(At::Value, "places in other headers", Ok("x"), move |_, elsewhere| {
         let place = format!("http://127.0.0.1:{elsewhere}/");
@@ -115,7 +126,8 @@ fn statuses() -> Vec<Row> {
     let row = |at, status: u16, body: &'static str| {
         lies(at, format!("{status} {body:.20}"), BROKEN, move |_, _| reply(status, body))
     };
-    let mut rows: Vec<_> = [204, 206, 404, 403, 410, 418, 451, 500, 599].map(|status| row(At::Value, status, "<html>")).into();
+    let mut rows: Vec<_> =
+        [204, 206, 404, 403, 410, 418, 451, 500, 599].map(|status| row(At::Value, status, "<html>")).into();
     rows.extend([
         row(At::Listing, 404, "<html>"),
         row(At::Versions, 404, "{}"),

@@ -15,9 +15,34 @@ pub fn rows() -> Vec<Row> {
 fn names() -> Vec<Row> {
     let long = |length: usize| "x".repeat(length);
     let bad = [
-        "..", ".", "", "/", "a/b", "a%2Fb", "../../../etc/passwd", "..%2f..%2fetc", "%2e%2e", r"..\\..\\etc", r"\u0000", r"a\u0000b",
-        r"a\nb", r"a\tb", r"\u001b[2J", " db", "db ", "a b", "value.txt", ".meta.json", "db;rm", "d_b", "$(id)", "ü", r"\u202edb",
-        r"\ud83d\ude00", &long(128), &long(10_000),
+        "..",
+        ".",
+        "",
+        "/",
+        "a/b",
+        "a%2Fb",
+        "../../../etc/passwd",
+        "..%2f..%2fetc",
+        "%2e%2e",
+        r"..\\..\\etc",
+        r"\u0000",
+        r"a\u0000b",
+        r"a\nb",
+        r"a\tb",
+        r"\u001b[2J",
+        " db",
+        "db ",
+        "a b",
+        "value.txt",
+        ".meta.json",
+        "db;rm",
+        "d_b",
+        "$(id)",
+        "ü",
+        r"\u202edb",
+        r"\ud83d\ude00",
+        &long(128),
+        &long(10_000),
     ];
     let row = |name: &str| {
         let what = format!("a name {:.40}", name);
@@ -31,7 +56,12 @@ fn names() -> Vec<Row> {
     rows.extend(["..", "a/b", r"a\nb"].map(deleted));
     let odd = ["value", "versions", "current", "files", "secrets", "-", "--help", "con", "0"];
     let all = odd.map(item).join(",");
-    rows.push(says(At::Listing, "names of our own", Ok("- --help 0 con current db files secrets value versions"), page(&[item("db"), all].join(","), "")));
+    rows.push(says(
+        At::Listing,
+        "names of our own",
+        Ok("- --help 0 con current db files secrets value versions"),
+        page(&[item("db"), all].join(","), ""),
+    ));
     let twice = ["db", "DB", "Db", "db"].map(item).join(",");
     rows.push(says(At::Listing, "names that differ by case", Ok("db"), page(&twice, "")));
     rows
@@ -40,9 +70,22 @@ fn names() -> Vec<Row> {
 fn identifiers() -> Vec<Row> {
     let listed = |id: &str| page(&format!(r#"{{"id":{id}}},{}"#, item("db")), "");
     let bad = [
-        "null", "7", "[]", r#""""#, r#""x""#, r#""/secrets/x""#, r#""https://""#, r#""https://v""#, r#""https://v/keys/x""#,
-        r#""https://v/secrets/../../x""#, r#""file:///secrets/x""#, r#""mailto:secrets/x""#, r#""https://v/x/secrets/x""#,
-        r#""https://v/secrets/x/..""#, r#""https://v/secrets/x/not-a-version""#, r#""https://v/secrets//x""#,
+        "null",
+        "7",
+        "[]",
+        r#""""#,
+        r#""x""#,
+        r#""/secrets/x""#,
+        r#""https://""#,
+        r#""https://v""#,
+        r#""https://v/keys/x""#,
+        r#""https://v/secrets/../../x""#,
+        r#""file:///secrets/x""#,
+        r#""mailto:secrets/x""#,
+        r#""https://v/x/secrets/x""#,
+        r#""https://v/secrets/x/..""#,
+        r#""https://v/secrets/x/not-a-version""#,
+        r#""https://v/secrets//x""#,
     ];
     // A number or an array where a text stands makes the page none.
     let wants = |id: &str| if ["7", "[]"].contains(&id) { BROKEN } else { Ok("db") };
@@ -54,7 +97,8 @@ fn identifiers() -> Vec<Row> {
         let items = [of(&format!("127.0.0.1:{elsewhere}"), "x"), of("other.vault.azure.net", "y"), item("db")];
         reply(200, page(&items.join(","), ""))
     }));
-    let of_another = format!(r#"{{"id":"https://v/secrets/other/{VERSION}"}},{{"id":"https://v/secrets/db/{VERSION}"}}"#);
+    let of_another =
+        format!(r#"{{"id":"https://v/secrets/other/{VERSION}"}},{{"id":"https://v/secrets/db/{VERSION}"}}"#);
     let wants = format!(".{VERSION}.meta.json {VERSION} current");
     rows.push(says(At::Versions, "versions of another secret", Ok(wants.leak()), page(&of_another, "")));
     rows.push(says(At::Versions, "no versions of a secret that is there", Ok(""), page("", "")));
@@ -123,15 +167,21 @@ fn on_and_on(path: &str, seen: &Seen, what: impl Fn(usize) -> String) -> Act {
 fn endless() -> Vec<Row> {
     let fat = |at: usize| {
         let tags: Vec<_> = (0..15).map(|tag| format!(r#""tag-{tag}":"{}""#, "x".repeat(8_000))).collect();
-        let item = |number: usize| item(&format!("s-{at}-{number}")).replace("}}", &format!(r#"}},"tags":{{{}}}}}"#, tags.join(",")));
+        let item = |number: usize| {
+            item(&format!("s-{at}-{number}")).replace("}}", &format!(r#"}},"tags":{{{}}}}}"#, tags.join(",")))
+        };
         (0..15).map(item).collect::<Vec<_>>().join(",")
     };
     vec![
-        lies(At::Listing, "pages without end, empty", BROKEN, |seen, _| on_and_on("secrets", seen, |_| String::new())).or_late(),
+        lies(At::Listing, "pages without end, empty", BROKEN, |seen, _| on_and_on("secrets", seen, |_| String::new()))
+            .or_late(),
         lies(At::Listing, "pages without end, of one", BROKEN, |seen, _| {
             on_and_on("secrets", seen, |at| item(&format!("s{at:06}")))
         }),
-        lies(At::Listing, "pages without end, of the same", BROKEN, |seen, _| on_and_on("secrets", seen, |_| item("db"))).or_late(),
+        lies(At::Listing, "pages without end, of the same", BROKEN, |seen, _| {
+            on_and_on("secrets", seen, |_| item("db"))
+        })
+        .or_late(),
         lies(At::Listing, "pages without end, of a thousand", BROKEN, |seen, _| {
             on_and_on("secrets", seen, |at| {
                 (0..1_000).map(|number| item(&format!("s{at:06}-{number}"))).collect::<Vec<_>>().join(",")
@@ -161,10 +211,18 @@ fn endless() -> Vec<Row> {
 fn crowds() -> Vec<Row> {
     let many = |item: &str, count: usize| vec![item; count].join(",");
     vec![
-        lies(At::Listing, "a million items on a page", BROKEN, move |_, _| reply(200, page(&many("{}", 1_000_000), ""))),
-        lies(At::Listing, "as many items as fit a page", BROKEN, move |_, _| reply(200, page(&many("{}", 690_000), ""))),
-        lies(At::Listing, "as many nulls as fit a page", BROKEN, move |_, _| reply(200, page(&many("null", 400_000), ""))),
-        lies(At::Deleted, "as many items as fit a page", BROKEN, move |_, _| reply(200, page(&many("{}", 690_000), ""))),
+        lies(At::Listing, "a million items on a page", BROKEN, move |_, _| {
+            reply(200, page(&many("{}", 1_000_000), ""))
+        }),
+        lies(At::Listing, "as many items as fit a page", BROKEN, move |_, _| {
+            reply(200, page(&many("{}", 690_000), ""))
+        }),
+        lies(At::Listing, "as many nulls as fit a page", BROKEN, move |_, _| {
+            reply(200, page(&many("null", 400_000), ""))
+        }),
+        lies(At::Deleted, "as many items as fit a page", BROKEN, move |_, _| {
+            reply(200, page(&many("{}", 690_000), ""))
+        }),
         lies(At::Listing, "a hundred thousand tags", BROKEN, |_, _| {
             let tags: Vec<_> = (0..100_000).map(|tag| format!(r#""{tag:x}":"""#)).collect();
             reply(200, page(&item("db").replace("}}", &format!(r#"}},"tags":{{{}}}}}"#, tags.join(","))), ""))

@@ -88,13 +88,16 @@ fn place(seen: &Seen) -> Option<At> {
 
 fn truth(place: Option<At>) -> Act {
     let name = if place == Some(At::Remove) { "db" } else { "gone" };
-    let deleted = format!(r#"{{"recoveryId":"https://v/deletedsecrets/{name}","deletedDate":1783000000,{}}}"#, id(name, OTHER));
+    let deleted =
+        format!(r#"{{"recoveryId":"https://v/deletedsecrets/{name}","deletedDate":1783000000,{}}}"#, id(name, OTHER));
     match place {
         Some(At::Door) => challenge(),
         Some(At::Listing) => reply(200, page(&item("db"), "")),
         Some(At::Value) => reply(200, secret_of(OTHER, "honest")),
         Some(At::Versions) => reply(200, page(&format!("{{{}}}", id("db", OTHER)), "")),
-        Some(At::Deleted) => reply(200, page(&format!(r#"{{"recoveryId":"https://v/deletedsecrets/gone",{}}}"#, bare("gone")), "")),
+        Some(At::Deleted) => {
+            reply(200, page(&format!(r#"{{"recoveryId":"https://v/deletedsecrets/gone",{}}}"#, bare("gone")), ""))
+        }
         Some(At::Grave | At::Remove) => reply(200, deleted),
         Some(At::Save | At::Update) => reply(200, secret_of(OTHER, "new")),
         Some(At::Recover) => reply(200, format!("{{{}}}", id("gone", OTHER))),

@@ -102,7 +102,7 @@ fn screen(text: &str, columns: usize, rows: usize) -> Vec<String> {
 fn on_a_terminal_a_watched_status_is_drawn_in_its_place_until_it_is_interrupted() {
     let Some(mounted) = Mounted::new("local:", "ttl=10m") else { return };
     // Lines that do not fit, and more than fit.
-    (0..5).for_each(|_| fs::create_dir(mounted.path(&"elsewhere".repeat(9))).unwrap_err());
+    (0..5).for_each(|_| drop(fs::create_dir(mounted.path(&"elsewhere".repeat(9))).unwrap_err()));
     for (columns, rows) in [(80, 24), (40, 8)] {
         let mut command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
         command.args(["status", "--watch", "--interval", "100ms"]).arg(mounted.dir());

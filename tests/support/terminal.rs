@@ -1,5 +1,7 @@
 //! A terminal, to see what a program shows on one.
 
+#![allow(dead_code, reason = "each test uses some of it")]
+
 use std::fs::File;
 use std::io::{self, Read, Write};
 use std::os::fd::{FromRawFd, OwnedFd};

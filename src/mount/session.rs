@@ -35,8 +35,8 @@ use super::{process, unmount};
 use floors::{about, at_once, cache_options, fs_options};
 use news::Listener;
 
-/// What `akvfs refresh` asks of a mount.
-pub use crate::fs::control::REFRESH_REQUEST;
+/// What `akvfs refresh` and `akvfs log` ask of a mount, and who does the latter.
+pub use crate::fs::control::{LOG_REQUEST, Log, REFRESH_REQUEST};
 pub use connect::connect;
 
 /// How often it is looked whether an unlinked value's delay is over, and what was left lying.
@@ -95,7 +95,7 @@ pub fn remedy_for(kind: ErrorKind) -> &'static str {
 }
 
 /// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
-pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Session, MountError> {
+pub fn start(source: &Source, place: &Place, settings: &Settings, log: Arc<dyn Log>) -> Result<Session, MountError> {
     let options = &settings.mount;
     let clock = SystemClock::shared();
     let (client, server) = connect(&source.vault, options, &clock)?;
@@ -114,7 +114,7 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let audit = start_audit(settings, &metrics)?;
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
     let whom = signed_in.clone();
-    let fs = fs.counting(metrics).audited(told).signing_in(Box::new(move || identity(&whom)));
+    let fs = fs.counting(metrics).audited(told).logging(log).signing_in(Box::new(move || identity(&whom)));
     let fs = Arc::new(fs);
     let limits = Limits { read: options.timeout, change: options.write_timeout };
     // Who watches files of a mount that is read-only only as users see it can be woken.

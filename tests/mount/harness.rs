@@ -234,6 +234,7 @@ impl Mount {
     }
 
     /// One that this command runs, which gets all that akvfs is told behind what it has.
+    #[allow(dead_code, reason = "for the tests of what stays inside")]
     pub fn by(command: Command, source: &str, options: &str) -> Self {
         Self::start(command, source, options, MOUNT_LIMIT)
     }
@@ -304,6 +305,7 @@ impl Mount {
     }
 
     /// How it ended, if it has.
+    #[allow(dead_code, reason = "for the tests of what stays inside")]
     pub fn status(&mut self) -> Option<ExitStatus> {
         self.daemon.try_wait().unwrap()
     }

@@ -106,7 +106,7 @@ impl Refusal {
         match self {
             Self::NoToken | Self::WrongToken => (401, "Unauthorized", None),
             Self::ForeignHost => (421, "MisdirectedRequest", None), // choice: the service never sees such a request
-            Self::ForeignPage => (403, FORBIDDEN, None), // choice: likewise
+            Self::ForeignPage => (403, FORBIDDEN, None),            // choice: likewise
             Self::TooLarge => (413, "RequestEntityTooLarge", None), // choice
             Self::ApiVersion(_) | Self::InvalidName(_) | Self::InvalidProperties(_) => (400, BAD, None),
             Self::InvalidParameter(_) | Self::TooManyVersions(_) | Self::Conversion => (400, BAD, None), // choice

@@ -68,7 +68,11 @@ pub mod fuzzing {
         }
 
         /// Status, headers and body of the answer.
-        pub fn answer(&self, [method, target, host, token]: [&str; 4], body: &[u8]) -> (u16, Vec<(String, String)>, Vec<u8>) {
+        pub fn answer(
+            &self,
+            [method, target, host, token]: [&str; 4],
+            body: &[u8],
+        ) -> (u16, Vec<(String, String)>, Vec<u8>) {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             let request = Request {
                 method: method.to_owned(),

@@ -17,7 +17,11 @@ fn nobody_beyond_this_machine_is_served_without_a_token() {
     for listen in ["0.0.0.0:0", "[::]:0", "192.0.2.1:0", "[2001:db8::1]:0", "[::ffff:127.0.0.1]:0"] {
         let options = ServeOptions { listen: listen.parse().expect("an address"), ..Default::default() };
         let why = Server::start(options, SystemClock::shared()).expect_err(listen).to_string();
-        assert!(why.starts_with("refusing to listen on ") && why.ends_with("without a token: anyone who reaches it could read the vault; give --token FILE"), "{why}");
+        assert!(
+            why.starts_with("refusing to listen on ")
+                && why.ends_with("without a token: anyone who reaches it could read the vault; give --token FILE"),
+            "{why}"
+        );
     }
     let options = ServeOptions {
         listen: "0.0.0.0:0".parse().expect("an address"),
@@ -76,7 +80,8 @@ fn nothing_that_a_stranger_sends_is_kept() {
     let dir = tempfile::tempdir().expect("a directory");
     let token = dir.path().join("token");
     put(&token, "right", 0o600);
-    let mut child = serve(&["--listen", "127.0.0.1:0", "--token", &token.display().to_string()]).spawn().expect("a child");
+    let mut child =
+        serve(&["--listen", "127.0.0.1:0", "--token", &token.display().to_string()]).spawn().expect("a child");
     let url = url_of(&mut child);
     let before = peak(&child);
     let mut stream = TcpStream::connect(url.trim_start_matches("http://")).expect("connected");

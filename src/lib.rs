@@ -16,6 +16,7 @@ pub mod clock;
 pub mod fs;
 pub mod fuse;
 pub mod local;
+pub mod memory;
 pub mod metrics;
 pub mod mount;
 pub mod pages;

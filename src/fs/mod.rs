@@ -63,6 +63,7 @@ use crate::store::{Operation, SecretStore, StoreError, Wait};
 
 use audit::Audit;
 use content::Content;
+use control::Log;
 use draft::Draft;
 use encoding::Encoding;
 use errno::{FsError, FsResult};
@@ -207,6 +208,7 @@ pub struct SecretFs {
     metrics: Arc<Metrics>,
     audit: Option<Arc<dyn Audit>>,
     identity: Option<Identity>,
+    log: Option<Arc<dyn Log>>,
     mounted: i64,
     /// The kernel sends no OPEN, or no OPENDIR.
     without: (AtomicBool, AtomicBool),
@@ -235,6 +237,7 @@ impl SecretFs {
             metrics,
             audit: None,
             identity: None,
+            log: None,
             mounted,
             without: Default::default(),
             state: Mutex::default(),
@@ -284,6 +287,11 @@ impl SecretFs {
         Self { identity: Some(identity), ..self }
     }
 
+    /// The same, whose log can be made to say more, or less, through `.akvfs/log`.
+    pub fn logging(self, log: Arc<dyn Log>) -> Self {
+        Self { log: Some(log), ..self }
+    }
+
     /// Where it counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -299,7 +307,7 @@ impl SecretFs {
         self.state().forget(ino, count);
     }
 
-    /// Inodes, drafts and handles now held, for the tests that watch for leaks.
+    /// Inodes, drafts and handles now held: what a leak would show in.
     pub fn held(&self) -> (usize, usize, usize) {
         self.state().held()
     }

@@ -11,6 +11,8 @@ use std::process::ExitStatus;
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::memory::lock_all;
+
 use super::process::{self, Pid};
 use super::stop::{self, Reason, Stop};
 
@@ -130,6 +132,10 @@ fn say(mut socket: UnixStream, words: &[u8]) -> io::Result<()> {
 
 fn begin<Running>(start: Start<Running>, abandon: &Abandon) -> Result<(Running, Stop), String> {
     process::harden().map_err(|error| format!("the process cannot be protected: {error}"))?;
+    process::share_memory();
+    if !lock_all() {
+        tracing::debug!("the limit on locked memory is for values alone");
+    }
     let stop = Stop::default();
     let abandon = Arc::clone(abandon);
     stop::end_on_signals(&stop, move || abandon()).map_err(|error| format!("signals cannot be caught: {error}"))?;

@@ -15,6 +15,7 @@ use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
 use crate::fs::processes::ProcFs;
 use crate::fs::{About, SecretFs};
+use crate::fuse::inflight::Hung;
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, Server};
@@ -34,8 +35,8 @@ use super::{process, unmount};
 use floors::{about, at_once, cache_options, fs_options};
 use news::Listener;
 
-/// What `akvfs refresh` asks of a mount.
-pub use crate::fs::control::REFRESH_REQUEST;
+/// What `akvfs refresh` and `akvfs log` ask of a mount, and who does the latter.
+pub use crate::fs::control::{LOG_REQUEST, Log, REFRESH_REQUEST};
 pub use connect::connect;
 
 /// How often it is looked whether an unlinked value's delay is over, and what was left lying.
@@ -94,7 +95,7 @@ pub fn remedy_for(kind: ErrorKind) -> &'static str {
 }
 
 /// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
-pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Session, MountError> {
+pub fn start(source: &Source, place: &Place, settings: &Settings, log: Arc<dyn Log>) -> Result<Session, MountError> {
     let options = &settings.mount;
     let clock = SystemClock::shared();
     let (client, server) = connect(&source.vault, options, &clock)?;
@@ -113,14 +114,15 @@ pub fn start(source: &Source, place: &Place, settings: &Settings) -> Result<Sess
     let audit = start_audit(settings, &metrics)?;
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
     let whom = signed_in.clone();
-    let fs = fs.counting(metrics).audited(told).signing_in(Box::new(move || identity(&whom)));
+    let fs = fs.counting(metrics).audited(told).logging(log).signing_in(Box::new(move || identity(&whom)));
     let fs = Arc::new(fs);
     let limits = Limits { read: options.timeout, change: options.write_timeout };
     // Who watches files of a mount that is read-only only as users see it can be woken.
     let outside = options.read_only && process::is_root() && matches!(place, Place::Directory(_));
     let read_only = options.read_only && !outside;
     let shown = Shown { source: &source.text, to_others: options.allow_other, read_only };
-    let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
+    let hung = give_up(place.clone());
+    let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone(), hung)
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     if let (true, Place::Directory(directory)) = (outside, place)
         && let Err(error) = show_read_only(directory)
@@ -154,6 +156,18 @@ fn say_what_is_mounted(about: &About, client: &SecretClient) {
     tracing::info!(
         "akvfs {version} has mounted {source} at {directory}: {vault}, signed in by {auth}{whom}, options {told}"
     );
+}
+
+/// What to do when a request hangs inside: nothing that it may hold can be waited for, so this process ends as if it had
+/// been killed. The kernel lets go of everybody then, and a service manager starts another one.
+fn give_up(place: Place) -> Hung {
+    Box::new(move |what| {
+        tracing::error!("akvfs itself hangs: {what}; the mount is given up, please report it with the log");
+        if let Err(error) = detach(&place) {
+            tracing::error!("{error}");
+        }
+        std::process::exit(libc::EXIT_FAILURE);
+    })
 }
 
 fn device(place: &Place) -> Result<Device<'_>, MountError> {

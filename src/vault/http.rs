@@ -124,8 +124,11 @@ impl Http {
         }
         if let Some(file) = &options.ca_file {
             builder = trust(builder, file)?;
+        } else if vault.is_plain() {
+            // Nothing is encrypted, so a machine without any authority will do.
+            builder = builder.tls_certs_only([]);
         }
-        let client = builder.build().map_err(|error| SetupError::Http(chain(&error)))?;
+        let client = builder.build().map_err(|error| SetupError::Http(with_remedy(chain(&error))))?;
         Ok(Self { client, vault: vault.clone() })
     }
 
@@ -151,6 +154,14 @@ impl Http {
             Some(token) => request.header(AUTHORIZATION, bearer(token)),
             None => request,
         }
+    }
+}
+
+/// What the library says of a machine that trusts nobody is not what to do about it.
+fn with_remedy(reason: String) -> String {
+    match reason.contains("No CA certificates") {
+        true => format!("{reason}; apt-get install ca-certificates, or name a file of authorities in SSL_CERT_FILE"),
+        false => reason,
     }
 }
 

@@ -1,5 +1,9 @@
 //! The local vault over real HTTP: what PROTOCOL.md says of the service, sentence by sentence.
 
+#[macro_use]
+#[path = "../support/skipped.rs"]
+mod skipped;
+
 mod backups;
 mod bodies;
 mod command;

@@ -166,6 +166,54 @@ eventually sh -c "! findmnt mnt"
 }
 
 #[test]
+fn who_watches_a_mount_of_an_ordinary_user_is_woken() {
+    let script = r#"
+command -v fusermount3 inotifywait >/dev/null || { echo SKIPPED; exit; }
+install_akvfs
+mknod fuse c 10 229
+chmod 666 fuse
+mount --bind fuse /dev/fuse
+echo tester:x:1234:1234::/:/bin/sh >>/etc/passwd # fusermount3 wants a name
+akvfs serve --listen 127.0.0.1:0 >served &
+eventually grep -q http served
+vault=$(sed 's/.* //' served)
+mkdir other
+mount -t akvfs "$vault" other
+mkdir other/secrets/a
+printf %s 0 | tee other/secrets/a/value >/dev/null
+chown 1234 mnt
+as_user 1234 akvfs "$vault" mnt -o ttl=300ms
+as_user 1234 cat mnt/secrets/a/value >/dev/null
+for path in secrets/a secrets/a/value files; do
+  as_user 1234 cat mnt/files/a >/dev/null
+  as_user 1234 inotifywait -qm -e modify,close_write,moved_to mnt/$path 2>/dev/null |
+    while read -r _; do as_user 1234 cat mnt/secrets/a/value; echo; done >"heard.$(basename $path)" &
+done
+heard() { # VALUE: every watcher has read it last
+  for file in heard.*; do [ "$(tail -n 1 "$file")" = "$1" ] || return 1; done
+}
+rotate() { printf %s "$1" | tee other/secrets/a/value >/dev/null; }
+rotated() { # until all of them are watching
+  rotate "first $(date +%N)"
+  sleep 0.5
+  for file in heard.*; do [ -s "$file" ] || return 1; done
+}
+until rotated; do :; done
+for value in second third fourth; do
+  rotate $value
+  eventually heard $value
+  echo "$value was heard of"
+done
+kill $(pidof inotifywait akvfs)
+"#;
+    let Some(wrote) = run(script) else { return };
+    if wrote == "SKIPPED\n" {
+        return skipped!("fusermount3 or inotifywait is missing (apt-get install fuse3 inotify-tools)");
+    }
+    assert_eq!(wrote, "second was heard of\nthird was heard of\nfourth was heard of\n");
+}
+
+#[test]
 fn a_mount_in_a_container_is_seen_outside_where_its_directory_is_shared() {
     let script = r#"
 install_akvfs

@@ -19,6 +19,7 @@ mod errnos;
 mod error_table;
 mod fresh;
 mod fsx;
+#[allow(dead_code, reason = "tests/faults uses the rest")]
 mod harness;
 mod hostile;
 mod identity;

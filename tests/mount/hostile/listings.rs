@@ -164,6 +164,10 @@ fn on_and_on(path: &str, seen: &Seen, what: impl Fn(usize) -> String) -> Act {
     reply(200, page(&what(at), &here(seen, &format!("{path}?$skiptoken={}", at + 1))))
 }
 
+fn thousand(at: usize) -> String {
+    (0..1_000).map(|number| item(&format!("s{at:06}-{number}"))).collect::<Vec<_>>().join(",")
+}
+
 fn endless() -> Vec<Row> {
     let fat = |at: usize| {
         let tags: Vec<_> = (0..15).map(|tag| format!(r#""tag-{tag}":"{}""#, "x".repeat(8_000))).collect();
@@ -175,26 +179,15 @@ fn endless() -> Vec<Row> {
     vec![
         lies(At::Listing, "pages without end, empty", BROKEN, |seen, _| on_and_on("secrets", seen, |_| String::new()))
             .or_late(),
-        lies(At::Listing, "pages without end, of one", BROKEN, |seen, _| {
-            on_and_on("secrets", seen, |at| item(&format!("s{at:06}")))
-        }),
         lies(At::Listing, "pages without end, of the same", BROKEN, |seen, _| {
             on_and_on("secrets", seen, |_| item("db"))
         })
         .or_late(),
-        lies(At::Listing, "pages without end, of a thousand", BROKEN, |seen, _| {
-            on_and_on("secrets", seen, |at| {
-                (0..1_000).map(|number| item(&format!("s{at:06}-{number}"))).collect::<Vec<_>>().join(",")
-            })
-        }),
+        lies(At::Listing, "pages without end, of a thousand", BROKEN, |seen, _| on_and_on("secrets", seen, thousand)),
         lies(At::Listing, "pages without end, fat", BROKEN, move |seen, _| on_and_on("secrets", seen, fat)),
-        lies(At::Deleted, "pages without end, of one", BROKEN, |seen, _| {
-            on_and_on("deletedsecrets", seen, |at| item(&format!("s{at:06}")))
+        lies(At::Deleted, "pages without end, of a thousand", BROKEN, |seen, _| {
+            on_and_on("deletedsecrets", seen, thousand)
         }),
-        lies(At::Versions, "pages without end, of one", BROKEN, |seen, _| {
-            on_and_on("secrets/db/versions", seen, |at| format!(r#"{{"id":"https://v/secrets/db/{at:032x}"}}"#))
-        })
-        .or_late(),
         lies(At::Versions, "pages without end, fat", BROKEN, |seen, _| {
             on_and_on("secrets/db/versions", seen, |at| {
                 let item = |number: usize| {
@@ -203,13 +196,14 @@ fn endless() -> Vec<Row> {
                 };
                 (0..15).map(item).collect::<Vec<_>>().join(",")
             })
-        }),
+        })
+        .or_late(),
     ]
 }
 
 /// More on one page than any page has.
 fn crowds() -> Vec<Row> {
-    let many = |item: &str, count: usize| vec![item; count].join(",");
+    let many = |item: &str, count: usize| format!("{item},").repeat(count - 1) + item;
     vec![
         lies(At::Listing, "a million items on a page", BROKEN, move |_, _| {
             reply(200, page(&many("{}", 1_000_000), ""))

@@ -21,8 +21,6 @@ pub(super) fn run(words: &[OsString]) -> Result<(), Failure> {
         println!("mount.akvfs {}", env!("CARGO_PKG_VERSION"));
         return Ok(());
     }
-    // For who looks for it by name. Without /proc it keeps the link's.
-    let _ = std::fs::write("/proc/self/comm", "akvfs");
     set_path();
     let usage = |line: String| Failure { code: USAGE, line };
     let call = Call::parse(words).map_err(|error| usage(error.to_string()))?;

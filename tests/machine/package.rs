@@ -218,6 +218,7 @@ const RESOLVER: &str = r#"
 import socket
 server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
 server.bind(("127.0.0.1", 53))
+open("ready", "w")
 while True:
     asked, whom = server.recvfrom(512)
     end = asked.index(b"\0", 12) + 5
@@ -258,6 +259,7 @@ set -eu
 ip link set lo up
 python3 resolver.py &
 trap 'kill $!' EXIT
+until [ -f ready ]; do sleep 0.05; done
 for host in in-hosts.test in-dns.test; do
   env --ignore-environment /usr/sbin/chroot bare /akvfs doctor "https://$host" -o timeout=5s | grep ' name ' || true
 done
@@ -292,6 +294,7 @@ there "$1" from --name sidecar "$(cat name)" >/dev/null
 root=$(there "$1" mount sidecar)
 (cd "$root" && find . -type f | sort)
 there "$1" inspect --type container --format '{{range .OCIv1.Config.Entrypoint}}{{.}} {{end}}{{.OCIv1.Config.Env}}' sidecar
+echo
 mkdir -p "$root"/dev "$root"/proc "$root"/vault volume
 mount --bind volume volume
 mount --make-shared volume # as the kubelet makes it

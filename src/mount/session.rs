@@ -156,12 +156,12 @@ pub fn start(
     let thread = attend::waking_thread(&attendant);
     let listener = Listener { fs: fs.clone(), attendant: attendant.clone(), waker, thread, hook };
     news::start_listening(store.changes(), listener).map_err(cannot)?;
-    say_what_is_mounted(&fs.options().about, &signed_in);
     let watch = keep_fresh(store, fs.clone(), options)?;
     // Last, so that what starts here may do what it does once.
     for lacking in sandbox::enter(&needs::needs(settings, signed_in.vault_url())) {
         tracing::warn!("{lacking}");
     }
+    say_what_is_mounted(&fs.options().about, &signed_in);
     let status = format!("{source} is mounted");
     Ok(Session {
         fs,
@@ -183,7 +183,7 @@ fn identity(client: &SecretClient) -> Option<String> {
     client.sign_in(Wait::No).ok().flatten().map(|claims| claims.to_string())
 }
 
-/// The log's first line.
+/// The log's first line, but for warnings.
 fn say_what_is_mounted(about: &About, client: &SecretClient) {
     let whom = identity(client).map_or_else(String::new, |identity| format!(" as {identity}"));
     let About { version, source, vault, directory, auth, options, .. } = about;

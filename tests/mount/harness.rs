@@ -275,8 +275,10 @@ impl Mount {
         let (dir, log) = (self.dir.path(), self.aside.path().join("log"));
         eventually("the mount", || {
             let ended = daemon.try_wait().unwrap();
-            assert!(ended.is_none(), "no mount: {}", std::fs::read_to_string(&log).unwrap());
-            mountinfo::top_at(dir).unwrap().is_some()
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert!(ended.is_none(), "no mount: {said}");
+            // Its last words before it is left to its users.
+            mountinfo::top_at(dir).unwrap().is_some() && said.contains(" has mounted ")
         });
     }
 

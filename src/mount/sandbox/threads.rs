@@ -16,12 +16,15 @@ const LOOKS: (usize, Duration) = (5_000, Duration::from_millis(1));
 /// No landlock.
 const NONE: i32 = -1;
 
+/// More threads than a daemon has when it enters.
+const MAX_THREADS: usize = 1024;
+
 /// For the handler: the ruleset to enter.
 static RULESET: AtomicI32 = AtomicI32::new(NONE);
-/// How many threads have done it.
-static DONE: AtomicUsize = AtomicUsize::new(0);
-/// How many could not.
-static FAILED: AtomicUsize = AtomicUsize::new(0);
+/// The threads that have done it, and, as negative numbers, those that could not.
+static ANSWERS: [AtomicI32; MAX_THREADS] = [const { AtomicI32::new(0) }; MAX_THREADS];
+/// How many there are.
+static ANSWERED: AtomicUsize = AtomicUsize::new(0);
 
 /// In all threads. The error is a line.
 pub(super) fn give_up(ruleset: Option<OwnedFd>) -> Result<(), String> {
@@ -31,10 +34,10 @@ pub(super) fn give_up(ruleset: Option<OwnedFd>) -> Result<(), String> {
     listen(signal, on_signal as extern "C" fn(libc::c_int) as libc::sighandler_t).map_err(line)?;
     let told = tell_all(signal);
     listen(signal, libc::SIG_IGN).map_err(line)?;
-    match (told, FAILED.load(Ordering::Relaxed)) {
-        (Ok(()), 0) => Ok(()),
-        (Ok(()), failed) => Err(format!("{failed} threads cannot give up all of their privileges")),
-        (Err(error), _) => Err(line(error)),
+    told.map_err(line)?;
+    match ANSWERS.iter().filter(|answer| answer.load(Ordering::Acquire) < 0).count() {
+        0 => Ok(()),
+        failed => Err(format!("{failed} threads cannot give up all of their privileges")),
     }
 }
 
@@ -53,16 +56,13 @@ fn listen(signal: libc::c_int, handler: libc::sighandler_t) -> io::Result<()> {
 /// Until there is none that has not been told: one that was not may have started another meanwhile.
 fn tell_all(signal: libc::c_int) -> io::Result<()> {
     let mut told = BTreeSet::new();
-    // SAFETY: no arguments, cannot fail.
-    let us = unsafe { libc::getpid() };
     loop {
         let new: Vec<_> = threads()?.into_iter().filter(|thread| told.insert(*thread)).collect();
         if new.is_empty() {
             return Ok(());
         }
-        for thread in new {
-            tell(us, thread, signal)?;
-        }
+        new.iter().try_for_each(|thread| tell(*thread, signal))?;
+        wait_for(&new)?;
     }
 }
 
@@ -71,25 +71,27 @@ fn threads() -> io::Result<Vec<libc::pid_t>> {
     Ok(std::fs::read_dir("/proc/self/task")?.filter_map(number).collect())
 }
 
-fn tell(us: libc::pid_t, thread: libc::pid_t, signal: libc::c_int) -> io::Result<()> {
-    let before = answers();
+/// One that is gone needs not be told.
+fn tell(thread: libc::pid_t, signal: libc::c_int) -> io::Result<()> {
     // SAFETY: numbers, of this process.
-    match check(unsafe { libc::syscall(libc::SYS_tgkill, us, thread, signal) } as libc::c_int) {
-        Err(error) if error.raw_os_error() == Some(libc::ESRCH) => return Ok(()),
-        told => told?,
-    };
+    let told = check(unsafe { libc::syscall(libc::SYS_tgkill, libc::getpid(), thread, signal) } as libc::c_int);
+    told.map(drop).or_else(|error| if error.raw_os_error() == Some(libc::ESRCH) { Ok(()) } else { Err(error) })
+}
+
+fn wait_for(told: &[libc::pid_t]) -> io::Result<()> {
     let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
     for _ in 0..looks {
-        if answers() > before || is_gone(thread) {
+        let silent = told.iter().find(|thread| !has_answered(**thread) && !is_gone(**thread));
+        if silent.is_none() {
             return Ok(());
         }
         clock.sleep(pause);
     }
-    Err(io::Error::new(io::ErrorKind::TimedOut, format!("thread {thread} does not answer")))
+    Err(io::Error::new(io::ErrorKind::TimedOut, "a thread does not answer"))
 }
 
-fn answers() -> usize {
-    DONE.load(Ordering::Relaxed) + FAILED.load(Ordering::Relaxed)
+fn has_answered(thread: libc::pid_t) -> bool {
+    ANSWERS.iter().any(|answer| answer.load(Ordering::Acquire).abs() == thread)
 }
 
 fn is_gone(thread: libc::pid_t) -> bool {
@@ -99,8 +101,12 @@ fn is_gone(thread: libc::pid_t) -> bool {
 extern "C" fn on_signal(_signal: libc::c_int) {
     // SAFETY: the address is the thread's own.
     let (place, before) = unsafe { (libc::__errno_location(), *libc::__errno_location()) };
-    let counter = if give_up_here() { &DONE } else { &FAILED };
-    counter.fetch_add(1, Ordering::Relaxed);
+    // SAFETY: no arguments, cannot fail.
+    let us = unsafe { libc::gettid() };
+    let answer = if give_up_here() { us } else { -us };
+    if let Some(place) = ANSWERS.get(ANSWERED.fetch_add(1, Ordering::Relaxed)) {
+        place.store(answer, Ordering::Release);
+    }
     // SAFETY: as above.
     unsafe { *place = before }
 }

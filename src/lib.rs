@@ -19,6 +19,7 @@ pub mod local;
 pub mod memory;
 pub mod metrics;
 pub mod mount;
+pub mod pages;
 mod private;
 pub mod secret;
 pub mod store;

@@ -104,6 +104,12 @@ const FLOORS: &[Floor] = &[
         reason: "a way to stand before any store knows none",
     },
     Floor {
+        at: "pages.rs",
+        except: &[],
+        never: &["vault", "cache", "local", "fs", "fuse", "mount", "cli"],
+        reason: "whoever follows a listing stops at the same place, so it knows none of them",
+    },
+    Floor {
         at: "store.rs",
         except: &[],
         never: &["vault", "cache", "local", "fs", "fuse", "mount", "cli"],

@@ -131,10 +131,10 @@ fn answer_of(look: impl FnOnce() -> bool + Send + 'static) -> Option<bool> {
     None
 }
 
-/// Whether a thread of ours runs, or would if there were a processor.
+/// Whether a thread of ours runs, or would if there were a processor, or if a debugger let it.
 fn is_running(thread: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/self/task/{thread}/status"));
-    status.is_ok_and(|status| status.contains("\nState:\tR"))
+    status.is_ok_and(|status| ["\nState:\tR", "\nState:\tt"].iter().any(|state| status.contains(state)))
 }
 
 impl Processes for ProcFs {

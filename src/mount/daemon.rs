@@ -161,6 +161,7 @@ fn say(mut socket: UnixStream, words: &[u8]) -> io::Result<()> {
 }
 
 fn begin<Running>(start: Start<Running>, attendant: UnixStream, abandon: &Abandon) -> Result<(Running, Stop), String> {
+    process::share_memory();
     if !lock_all() {
         tracing::debug!("the limit on locked memory is for values alone");
     }

@@ -41,3 +41,22 @@ pub mod wake;
 
 /// The type a mount of ours has in the mount table.
 pub const FILESYSTEM: &str = "fuse.akvfs";
+
+/// What the fuzzer reaches that callers need not.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use std::path::Path;
+
+    use super::options::OptionError;
+    use super::options::layers::Configured;
+
+    /// What a config file that holds `text` sets.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn config(text: &str) -> Result<Configured, OptionError> {
+        let mut all = Configured::default();
+        all.take_text(Path::new("akvfs.toml"), text)?;
+        Ok(all)
+    }
+}

@@ -17,6 +17,7 @@ use crate::cache::{CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
 use crate::fs::{About, SecretFs};
+use crate::fuse::inflight::Hung;
 use crate::fuse::notify::Announcer;
 use crate::fuse::{Device, Limits, Serving, Shown};
 use crate::local::{ServeError, Server};
@@ -37,8 +38,8 @@ use attend::{Attended, SignIns};
 use floors::{about, at_once, cache_options, fs_options};
 use news::Listener;
 
-/// What `akvfs refresh` asks of a mount.
-pub use crate::fs::control::REFRESH_REQUEST;
+/// What `akvfs refresh` and `akvfs log` ask of a mount, and who does the latter.
+pub use crate::fs::control::{LOG_REQUEST, Log, REFRESH_REQUEST};
 pub use attend::Charge;
 pub use connect::connect;
 
@@ -104,6 +105,7 @@ pub fn start(
     source: &Source,
     place: &Place,
     settings: &Settings,
+    log: Arc<dyn Log>,
     attendant: UnixStream,
 ) -> Result<Session, MountError> {
     let options = &settings.mount;
@@ -131,14 +133,15 @@ pub fn start(
     let audit = start_audit(settings, &metrics)?;
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
     let whom = signed_in.clone();
-    let fs = fs.counting(metrics).audited(told).signing_in(Box::new(move || identity(&whom)));
+    let fs = fs.counting(metrics).audited(told).logging(log).signing_in(Box::new(move || identity(&whom)));
     let fs = Arc::new(fs);
     let limits = Limits { read: options.timeout, change: options.write_timeout };
     // Who watches files of a mount that is read-only only as users see it can be woken.
     let outside = options.read_only && process::is_root() && matches!(place, Place::Directory(_));
     let read_only = options.read_only && !outside;
     let shown = Shown { source: &source.text, to_others: options.allow_other, read_only };
-    let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone())
+    let hung = give_up();
+    let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone(), hung)
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     if let (true, Place::Directory(directory)) = (outside, place)
         && let Err(error) = show_read_only(directory)
@@ -188,6 +191,15 @@ fn say_what_is_mounted(about: &About, client: &SecretClient) {
     tracing::info!(
         "akvfs {version} has mounted {source} at {directory}: {vault}, signed in by {auth}{whom}, options {told}"
     );
+}
+
+/// What to do when a request hangs inside: nothing that it may hold can be waited for, so this process ends as if it had
+/// been killed. The attendant unmounts then, the kernel lets go of everybody, and a service manager starts another one.
+fn give_up() -> Hung {
+    Box::new(|what| {
+        tracing::error!("akvfs itself hangs: {what}; the mount is given up, please report it with the log");
+        std::process::exit(libc::EXIT_FAILURE);
+    })
 }
 
 fn device(place: &Place) -> Result<Device<'_>, MountError> {

@@ -134,7 +134,7 @@ fn touch(file: &OwnedFd) -> io::Result<()> {
 
 /// How long who tells of a change waits for the watchers to be woken: they should hear of it before the kernel drops what it
 /// knows, but nobody's fresh value hangs on that.
-const PATIENCE: Duration = Duration::from_millis(500);
+pub const PATIENCE: Duration = Duration::from_millis(500);
 
 /// What is done to wake somebody.
 pub type Job = Box<dyn FnOnce() -> io::Result<()> + Send>;

@@ -68,7 +68,7 @@ fn assert_nothing_shows(mount: &Mount, canaries: &Canaries) {
     assert!(log.contains("DEBUG") && log.contains("secrets/written/value"), "it did log");
     canaries.assert_not_in("the log", log.as_bytes());
     for file in ["cmdline", "environ"] {
-        let shown = fs::read(format!("/proc/{}/{file}", mount.process())).unwrap();
+        let shown = fs::read(format!("/proc/{}/{file}", mount.pid())).unwrap();
         assert!(!shown.is_empty());
         canaries.assert_not_in(file, &shown);
     }
@@ -96,7 +96,7 @@ fn a_value_is_in_its_own_pages_alone_and_nowhere_when_it_is_gone() {
     let Some(world) = World::new(&[], QUICK) else { return };
     let canaries = Canaries::new(&SECRETS);
     go_everywhere(&world, &canaries);
-    let look = || canaries.in_memory(world.mount.process());
+    let look = || canaries.in_memory(world.mount.pid());
     let Some(found) = look() else { return skipped!("nobody may look into another process's memory here") };
     assert!(found.iter().any(|found| found.arena), "the cache has them");
     let is_written = |found: &Found| ["written", "edited"].contains(&found.canary);
@@ -133,7 +133,7 @@ fn a_value_that_had_to_make_room_is_gone() {
     let mut secrets: Vec<_> = filling.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     secrets.push(("read", canaries.of("read")));
     let Some(world) = World::new(&secrets, "ro,cache_size=200KiB,ttl=500ms,idle_ttl=1s,kernel_ttl=1s") else { return };
-    let look = || canaries.in_memory(world.mount.process());
+    let look = || canaries.in_memory(world.mount.pid());
     assert_eq!(fs::read_to_string(world.path("secrets/read/value")).unwrap(), canaries.of("read"));
     let Some(found) = look() else { return skipped!("nobody may look into another process's memory here") };
     assert!(found.iter().any(|found| found.arena), "the cache has it");

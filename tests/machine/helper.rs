@@ -237,7 +237,7 @@ umount mnt # who mounts unmounts, and mount.fuse does not
 mount -t fuse.akvfs local: mnt -o drop_privileges,allow_other,default_permissions
 as_user 1234 stat -c %u mnt
 fails 2 as_user 1234 ls mnt
-kill "$(daemon)"
+kill $(daemons)
 eventually gone
 "#;
     let Some(wrote) = run(script) else { return };

@@ -9,7 +9,7 @@ use crate::fs::SecretFs;
 use crate::fs::wake::{EARLIER, NEW, Watched};
 use crate::mount::attendant::Attendant;
 use crate::mount::hook::Hook;
-use crate::mount::wake::{File, Waker};
+use crate::mount::wake::{File, PATIENCE, Waker};
 use crate::secret::SecretName;
 use crate::store::{Change, News};
 
@@ -27,10 +27,17 @@ pub(super) struct Listener {
 
 impl Listener {
     fn hear(&mut self, change: &Change) {
-        // First who watches: while the kernel still knows the old version by its name, that can be renamed over.
-        let is_moved = change.news == News::Rotated && self.wake(&change.name);
+        let is_rotated = change.news == News::Rotated;
+        if is_rotated {
+            // Who is woken may read any of the secret's files.
+            self.fs.drop_all_but_values(&change.name);
+            self.fs.settle_kernel(PATIENCE);
+        }
+        // Then who watches: while the kernel still knows the old version by its name, that can be renamed over.
+        let is_moved = is_rotated && self.wake(&change.name);
         self.fs.heard(change, is_moved);
         if let (Some(hook), Some(version)) = (&self.hook, self.fs.version_of(change)) {
+            self.fs.settle_kernel(PATIENCE);
             hook.run(change.name.as_str(), version.as_str());
         }
     }

@@ -8,6 +8,8 @@ mod settings;
 mod ways;
 
 pub use azure::{AuthKind, AuthOptions, azure_tokens};
+#[cfg(fuzzing)]
+pub use settings::check_credentials;
 pub use settings::{Reach, local_token};
 
 use crate::secret::SecretValue;

@@ -146,6 +146,15 @@ fn parse(text: &str) -> Result<HashMap<&'static str, Zeroizing<String>>, String>
     Ok(found)
 }
 
+/// Whether `text` is a file of credentials.
+///
+/// # Errors
+/// Why it is not.
+#[cfg(fuzzing)]
+pub fn check_credentials(text: &str) -> Result<(), String> {
+    parse(text).map(drop)
+}
+
 fn all_names() -> String {
     NAMES.iter().chain(&PROOFS).copied().collect::<Vec<_>>().join(", ")
 }

@@ -1,7 +1,9 @@
 //! The canary: random values go every way that a value goes.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -162,6 +164,31 @@ fn a_daemon_that_crashes_leaves_no_core_file() {
     assert_eq!((status.signal(), status.core_dumped()), (Some(libc::SIGSEGV), false));
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     canaries.assert_not_in("the log", mount.log().as_bytes());
+}
+
+/// How many pages of a file the kernel keeps, for the version that is there now (cachestat(2)). `None` where it cannot say.
+fn kept_pages(path: &Path) -> Option<u64> {
+    const CACHESTAT: libc::c_long = 451;
+    let file = fs::File::open(path).unwrap();
+    let (all, mut told) = ([0_u64; 2], [0_u64; 5]);
+    // SAFETY: a descriptor that is open, and pointers to structures of these sizes.
+    let answer = unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), all.as_ptr(), told.as_mut_ptr(), 0) };
+    (answer == 0).then_some(told[0])
+}
+
+#[test]
+fn the_kernel_keeps_no_page_of_a_version_that_was_replaced() {
+    for options in ["rw,ttl=500ms", "ro,ttl=500ms"] {
+        let Some(world) = World::new(&[("read", "first")], options) else { return };
+        let value = world.path("secrets/read/value");
+        let first = world.vault.versions("read").remove(0);
+        assert_eq!(fs::read_to_string(&value).unwrap(), "first");
+        let Some(pages) = kept_pages(&value) else { return skipped!("this kernel has no cachestat") };
+        assert_eq!(pages, 1, "while it is the current one");
+        world.vault.set("read", "second");
+        eventually("the new version", || fs::read_to_string(&value).unwrap() == "second");
+        assert_eq!(kept_pages(&world.path(&format!("secrets/read/versions/{first}"))), Some(0), "{options}");
+    }
 }
 
 /// Every call that writes, with what it writes and whereto.

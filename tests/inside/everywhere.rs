@@ -134,7 +134,7 @@ fn a_value_that_had_to_make_room_is_gone() {
     let filling: Vec<_> = (0..20).map(|number| (format!("f-{number}"), "x".repeat(25_000))).collect();
     let mut secrets: Vec<_> = filling.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     secrets.push(("read", canaries.of("read")));
-    let Some(world) = World::new(&secrets, "ro,cache_size=200KiB,ttl=500ms,idle_ttl=1s,kernel_ttl=1s") else { return };
+    let Some(world) = World::new(&secrets, "ro,cache_size=200KiB,prefetch=off") else { return };
     let look = || canaries.in_memory(world.mount.pid());
     assert_eq!(fs::read_to_string(world.path("secrets/read/value")).unwrap(), canaries.of("read"));
     let Some(found) = look() else { return skipped!("nobody may look into another process's memory here") };
@@ -188,6 +188,27 @@ fn the_kernel_keeps_no_page_of_a_version_that_was_replaced() {
         world.vault.set("read", "second");
         eventually("the new version", || fs::read_to_string(&value).unwrap() == "second");
         assert_eq!(kept_pages(&world.path(&format!("secrets/read/versions/{first}"))), Some(0), "{options}");
+    }
+}
+
+#[test]
+fn without_the_kernels_cache_it_never_has_a_page_of_a_value() {
+    for options in ["rw,kernel_cache=off", "ro,kernel_cache=off"] {
+        let Some(world) = World::new(&[("read", "first")], options) else { return };
+        for path in ["secrets/read/value", "files/read"] {
+            for _ in 0..3 {
+                assert_eq!(world.bash("read", &format!("cat $M/{path}")).ok(), "first");
+                assert_eq!(fs::read_to_string(world.path(path)).unwrap(), "first");
+            }
+            let Some(pages) = kept_pages(&world.path(path)) else { return skipped!("this kernel has no cachestat") };
+            assert_eq!(pages, 0, "{options}: {path}");
+        }
+        if options.starts_with("rw") {
+            fs::write(world.path("secrets/read/value"), "second").unwrap();
+            eventually("it to be saved", || world.vault.get("read").as_deref() == Ok("second"));
+            assert_eq!(fs::read_to_string(world.path("files/read")).unwrap(), "second");
+            assert_eq!(kept_pages(&world.path("secrets/read/value")), Some(0));
+        }
     }
 }
 

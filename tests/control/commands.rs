@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::CANARY;
 use crate::mounts::{Mounted, Served, eventually};
-use crate::terminal::Terminal;
 use crate::support::{name, value};
+use crate::terminal::Terminal;
 
 pub fn akvfs(words: &[&str], dir: &Path) -> (i32, String) {
     let mut command = Command::new("timeout");

@@ -26,7 +26,9 @@ fn each_file_reads_as_long_as_it_says() {
     let Some(mounted) = Mounted::new("local:", "ttl=10m") else { return };
     save_new(&mounted, "n", CANARY.as_bytes());
     assert_eq!(mounted.read("secrets/n/value"), CANARY);
-    for (file, mode) in [("status.json", 0o400), ("errors", 0o400), ("metrics", 0o400), ("refresh", 0o600), ("log", 0o600)] {
+    for (file, mode) in
+        [("status.json", 0o400), ("errors", 0o400), ("metrics", 0o400), ("refresh", 0o600), ("log", 0o600)]
+    {
         let mut open = fs::File::open(mounted.path(&format!(".akvfs/{file}"))).unwrap();
         let metadata = open.metadata().unwrap();
         let mut text = String::new();

@@ -38,7 +38,10 @@ impl Terminal {
         };
         let child = command.spawn().unwrap();
         // The command keeps its copies; what is left open here would hide the end of the program.
-        command.stdin(std::process::Stdio::null()).stdout(std::process::Stdio::null()).stderr(std::process::Stdio::null());
+        command
+            .stdin(std::process::Stdio::null())
+            .stdout(std::process::Stdio::null())
+            .stderr(std::process::Stdio::null());
         (terminal, child)
     }
 

@@ -72,6 +72,31 @@ use rights::{Accounts, Rule};
 use state::State;
 use tree::{DraftId, Face, Ino, Node};
 
+/// What the fuzzer reaches that callers need not.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use super::errno::FsResult;
+    use crate::secret::{SecretAttributes, SecretProperties};
+
+    /// What an edited `.meta.json` changes of `before`.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn changes(bytes: &[u8], before: Option<&SecretProperties>) -> FsResult<SecretAttributes> {
+        super::document::parse(bytes, before)
+    }
+
+    /// The `.meta.json` of a secret.
+    pub fn document(properties: &SecretProperties) -> String {
+        super::document::render(&super::document::live(properties))
+    }
+
+    /// Whether a tag may name a file in `files/`.
+    pub fn is_file_name(name: &str) -> bool {
+        super::flat::is_file_name(name)
+    }
+}
+
 /// Who calls, and how long he can be kept.
 #[derive(Clone, Copy, Debug)]
 pub struct Call {
@@ -282,7 +307,7 @@ impl SecretFs {
         self.state().forget(ino, count);
     }
 
-    /// Inodes, drafts and handles now held, for the tests that watch for leaks.
+    /// Inodes, drafts and handles now held: what a leak would show in.
     pub fn held(&self) -> (usize, usize, usize) {
         self.state().held()
     }

@@ -23,6 +23,7 @@ use super::address::Vault;
 use super::auth::Token;
 use super::options::{ClientOptions, Proxy};
 use super::reply::Reply;
+use crate::private::{self, Rule};
 
 /// Header lines of one answer; the service sends 17.
 const MAX_HEADERS: usize = 64;
@@ -184,7 +185,8 @@ fn base_client(options: &ClientOptions) -> ClientBuilder {
 
 fn trust(builder: ClientBuilder, file: &Path) -> Result<ClientBuilder, SetupError> {
     let refuse = |why: String| SetupError::CaFile(file.display().to_string(), why);
-    let pem = std::fs::read(file).map_err(|error| refuse(error.to_string()))?;
+    // Who can write it can be anybody's vault.
+    let pem = private::read(file, Rule::Readable).map_err(refuse)?;
     let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| refuse(chain(&error)))?;
     if authorities.is_empty() {
         return Err(refuse("no certificate in it".to_owned()));

@@ -56,7 +56,7 @@ fn the_directory_lists_its_files_and_nobody_but_the_owner_reads_them() {
     let house = House::new();
     assert_eq!(names(&house, ".akvfs"), FILES);
     let dir = house.attr(".akvfs");
-    assert_eq!((dir.kind, dir.mode), (Kind::Directory, 0o500));
+    assert_eq!((dir.kind, dir.mode), (Kind::Directory, 0o700));
     for (file, mode) in FILES.into_iter().zip([0o400, 0o400, 0o400, 0o600, 0o600]) {
         let attr = house.attr(&format!(".akvfs/{file}"));
         assert_eq!((attr.kind, attr.mode), (Kind::File, mode), "{file}");

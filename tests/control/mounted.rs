@@ -37,7 +37,7 @@ fn each_file_reads_as_long_as_it_says() {
         assert!(!text.contains(CANARY), "{file}");
     }
     let dir = fs::metadata(mounted.path(".akvfs")).unwrap();
-    assert_eq!((dir.mode() & 0o7777, dir.nlink()), (0o500, 2));
+    assert_eq!((dir.mode() & 0o7777, dir.nlink()), (0o700, 2));
 }
 
 #[test]

@@ -38,13 +38,13 @@ findmnt --noheadings --output SOURCE mnt | sed "s:$1::"
 mkdir mnt/secrets/a
 printf %s first | tee mnt/secrets/a/value >/dev/null
 umount mnt
-eventually sh -c "! pidof akvfs"
+eventually gone
 mount -a
 cat mnt/secrets/a/value
 printf %s second | tee mnt/secrets/a/value >/dev/null
 cat mnt/secrets/a/value
 umount mnt
-eventually sh -c "! pidof akvfs"
+eventually gone
 dpkg --remove --force-unsafe-io akvfs >log 2>&1
 dpkg --purge akvfs >>log 2>&1 || true
 while read -r path; do

@@ -38,6 +38,11 @@ as_user() { # NUMBER COMMAND…
   shift
   setpriv --reuid="$number" --regid="$number" --clear-groups "$@"
 }
+daemons() { # and the process beside each, which is younger; pidof would pass over one that waits for a disk
+  grep -lsEx '(mount.)?akvfs' /proc/[0-9]*/comm | cut -d/ -f3 | sort -n
+}
+daemon() { daemons | head -n 1; }
+gone() { [ -z "$(daemons)" ]; }
 eventually() { # COMMAND…: until it holds, at most ten seconds
   for _ in $(seq 200); do
     if "$@" >/dev/null 2>&1; then return; fi

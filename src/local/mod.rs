@@ -37,4 +37,5 @@ pub use faults::{Fault, FaultKind};
 pub use options::{RecoveryLevel, ServeError, ServeOptions};
 pub use request::Operation;
 pub use server::Server;
+pub use throttle::{Rate, Throttle};
 pub use vault::ManagedSecret;

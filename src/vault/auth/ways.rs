@@ -69,7 +69,6 @@ impl Maker {
                 let options = AzureDeveloperCliCredentialOptions {
                     tenant_id: tenant,
                     executor: self.executor(),
-                    ..Default::default()
                 };
                 made(AzureDeveloperCliCredential::new(Some(options)))
             }

@@ -13,7 +13,8 @@ pub fn tests_below(dir: &str) -> BTreeSet<String> {
                 dirs.push(path);
             } else if path.extension().is_some_and(|extension| extension == "rs") {
                 let code = std::fs::read_to_string(path).unwrap();
-                let tests = code.split("#[test]\n").skip(1).filter_map(|part| part.split_once("fn ")?.1.split_once('('));
+                let tests =
+                    code.split("#[test]\n").skip(1).filter_map(|part| part.split_once("fn ")?.1.split_once('('));
                 names.extend(tests.map(|(name, _)| name.to_owned()));
             }
         }

@@ -3,6 +3,7 @@
 //! An answer is kept as of the moment its question left, and only if nothing was changed or expired since.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::clock::Moment;
@@ -10,6 +11,7 @@ use crate::secret::{DeletedSecret, KeyVaultSecret, SecretName, SecretProperties,
 use crate::store::{ErrorKind, News, Operation, StoreError};
 
 use super::fresh::Fresh;
+use super::lru::Kept;
 use super::stale::is_silence;
 use super::state::{Listing, Refusal, SETTLE_LIMIT, Settling, State};
 
@@ -53,18 +55,19 @@ impl State {
         asked: Moment,
         epoch: u64,
     ) {
-        if let Ok(secret) = answer
-            && let Some(version) = &secret.properties.version
+        let told = answer.as_ref().map(|secret| (Arc::new(secret.properties.clone()), &secret.value));
+        if let Ok((properties, value)) = &told
+            && let Some(version) = &properties.version
         {
-            self.values.put(version, secret.clone(), asked, epoch);
+            self.values.put(&properties.name, version, Kept::new(properties, value, asked, epoch));
         }
         if self.epoch(name) != epoch {
             return;
         }
-        match answer {
-            Ok(secret) if version.is_none() => {
-                self.tell_of_live(&secret.properties);
-                self.believe_live(&secret.properties, asked);
+        match told {
+            Ok((properties, _)) if version.is_none() => {
+                self.tell_of_live(&properties);
+                self.believe_live(&properties, asked);
             }
             Ok(_) => {
                 self.settling.remove(name);
@@ -86,7 +89,7 @@ impl State {
         }
     }
 
-    fn believe_live(&mut self, properties: &SecretProperties, asked: Moment) {
+    fn believe_live(&mut self, properties: &Arc<SecretProperties>, asked: Moment) {
         let name = &properties.name;
         self.vault_url.clone_from(&properties.vault_url);
         self.refused.remove(name);
@@ -94,7 +97,7 @@ impl State {
         self.doubted_deleted.remove(name);
         self.settling.remove(name);
         self.current.insert(name.clone(), Fresh::new(properties.clone(), asked));
-        put(&mut self.listing, name, properties.clone());
+        put(&mut self.listing, name, (**properties).clone());
         take(&mut self.deleted, name);
     }
 
@@ -255,7 +258,7 @@ impl State {
     fn keep_changed(&self, new: &mut BTreeMap<SecretName, SecretProperties>, epoch: u64) {
         for (name, _) in self.changes.iter().filter(|(_, at)| **at > epoch) {
             if let Some(current) = self.current.get(name) {
-                new.insert(name.clone(), current.said.clone());
+                new.insert(name.clone(), (*current.said).clone());
             } else if !matches!(self.settling.get(name), Some((Settling::Live(_), _))) {
                 new.remove(name);
             }
@@ -346,16 +349,17 @@ impl State {
         self.begin_change(name);
         self.versions.remove(name);
         let Ok(properties) = answer else { return self.expire(Some(name)) };
+        let properties = &Arc::new(properties.clone());
         if let Some(version) = &properties.version {
-            let secret = KeyVaultSecret { properties: properties.clone(), value: value.clone() };
-            self.values.put(version, secret, asked, self.epoch(name));
+            let kept = Kept::new(properties, value, asked, self.epoch(name));
+            self.values.put(&properties.name, version, kept);
         }
         self.believe_live(properties, asked);
         if properties.is_disabled() {
             self.current.remove(name);
             let error =
                 StoreError::local(Operation::Get, Some(name), ErrorKind::Disabled, "it was saved as a disabled secret");
-            self.refuse(name, Refusal { error, properties: Some(properties.clone()) }, asked);
+            self.refuse(name, Refusal { error, properties: Some((**properties).clone()) }, asked);
         }
     }
 
@@ -432,7 +436,7 @@ fn is_altered(before: &SecretProperties, after: &SecretProperties) -> bool {
 
 /// Whether a change after `current` was asked for would have another date: the vault's have a grain of a second. `date`
 /// is its time at `asked`.
-fn is_settled(current: &Fresh<SecretProperties>, asked: Moment, date: Option<Timestamp>) -> bool {
+fn is_settled(current: &Fresh<Arc<SecretProperties>>, asked: Moment, date: Option<Timestamp>) -> bool {
     let (Some(Timestamp(date)), Some(Timestamp(updated))) = (date, current.said.updated_on) else { return true };
     let ago = i64::try_from(current.age(asked).as_secs()).unwrap_or(i64::MAX);
     date.saturating_sub(ago) >= updated.saturating_add(GRAIN)

@@ -7,7 +7,7 @@ use lru::LruCache;
 
 use crate::clock::Moment;
 use crate::metrics::Metrics;
-use crate::secret::{KeyVaultSecret, SecretName, Version};
+use crate::secret::{SecretName, SecretProperties, SecretValue, Version};
 
 use super::fresh::Fresh;
 
@@ -16,12 +16,21 @@ const ENTRY_OVERHEAD: usize = 512;
 
 /// A version as a get told it.
 pub struct Kept {
-    /// Its value, which stays, and its properties, which age.
-    pub secret: KeyVaultSecret,
+    /// Its properties, which age.
+    pub properties: Arc<SecretProperties>,
+    /// Its value, which stays.
+    pub value: SecretValue,
     /// When that get left.
     pub asked: Fresh<()>,
     /// The name's epoch then.
     pub epoch: u64,
+}
+
+impl Kept {
+    /// As told by a get that left at `asked`, in `epoch`.
+    pub fn new(properties: &Arc<SecretProperties>, value: &SecretValue, asked: Moment, epoch: u64) -> Self {
+        Self { properties: properties.clone(), value: value.clone(), asked: Fresh::new((), asked), epoch }
+    }
 }
 
 /// See the module.
@@ -33,7 +42,7 @@ pub struct Values {
 }
 
 fn cost(kept: &Kept) -> usize {
-    kept.secret.value.len() + ENTRY_OVERHEAD
+    kept.value.len() + ENTRY_OVERHEAD
 }
 
 impl Values {
@@ -43,20 +52,14 @@ impl Values {
         Self { entries: LruCache::new(entries), bytes: 0, limit: bytes, metrics }
     }
 
-    /// A version's value and properties, now the most recently used.
-    pub fn get(&mut self, name: &SecretName, version: &Version) -> Option<&KeyVaultSecret> {
-        self.entry(name, version).map(|kept| &kept.secret)
-    }
-
-    /// As [`get`](Self::get), with the age of the properties.
-    pub fn entry(&mut self, name: &SecretName, version: &Version) -> Option<&Kept> {
+    /// A version, now the most recently used.
+    pub fn get(&mut self, name: &SecretName, version: &Version) -> Option<&Kept> {
         self.entries.get(&(name.clone(), version.clone()))
     }
 
     /// Puts a version in, and out what then has no room. A value larger than all the room is not kept.
-    pub fn put(&mut self, version: &Version, secret: KeyVaultSecret, asked: Moment, epoch: u64) {
-        let key = (secret.properties.name.clone(), version.clone());
-        let kept = Kept { secret, asked: Fresh::new((), asked), epoch };
+    pub fn put(&mut self, name: &SecretName, version: &Version, kept: Kept) {
+        let key = (name.clone(), version.clone());
         self.bytes += cost(&kept);
         if let Some((other, out)) = self.entries.push(key.clone(), kept) {
             self.bytes -= cost(&out);
@@ -90,29 +93,31 @@ impl Values {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::secret::{SecretProperties, SecretValue};
 
-    fn secret(name: &str, size: usize) -> (Version, KeyVaultSecret) {
-        let version = Version::parse(&"a".repeat(32)).expect("legal");
-        let properties = SecretProperties::bare("https://v", &SecretName::parse(name).expect("legal"));
-        (version, KeyVaultSecret { properties, value: SecretValue::new("x".repeat(size)) })
+    fn key(name: &str) -> (SecretName, Version) {
+        (SecretName::parse(name).expect("legal"), Version::parse(&"a".repeat(32)).expect("legal"))
+    }
+
+    fn put(values: &mut Values, name: &str, size: usize) {
+        let (name, version) = key(name);
+        let properties = Arc::new(SecretProperties::bare("https://v", &name));
+        let value = SecretValue::new("x".repeat(size));
+        values.put(&name, &version, Kept::new(&properties, &value, Moment::default(), 0));
     }
 
     fn held(values: &mut Values, name: &str) -> bool {
-        let (version, secret) = secret(name, 0);
-        values.get(&secret.properties.name, &version).is_some()
+        let (name, version) = key(name);
+        values.get(&name, &version).is_some()
     }
 
     #[test]
     fn the_least_recently_used_goes_first_when_bytes_run_out() {
         let mut values = Values::new(3 * (1000 + ENTRY_OVERHEAD), 100, Arc::default());
         for name in ["a", "b", "c"] {
-            let (version, secret) = secret(name, 1000);
-            values.put(&version, secret, Moment::default(), 0);
+            put(&mut values, name, 1000);
         }
         assert!(held(&mut values, "a"));
-        let (version, fourth) = secret("d", 1000);
-        values.put(&version, fourth, Moment::default(), 0);
+        put(&mut values, "d", 1000);
         assert!(held(&mut values, "a") && !held(&mut values, "b") && held(&mut values, "d"));
         values.forget(&SecretName::parse("A").expect("legal"));
         assert!(!held(&mut values, "a"));
@@ -126,17 +131,14 @@ mod tests {
     fn replacing_counts_once_and_a_giant_is_not_kept() {
         let mut values = Values::new(2000, 2, Arc::default());
         for _ in 0..3 {
-            let (version, secret) = secret("a", 100);
-            values.put(&version, secret, Moment::default(), 0);
+            put(&mut values, "a", 100);
         }
         assert_eq!((values.bytes, values.metrics.evictions.get()), (100 + ENTRY_OVERHEAD, 0));
         for name in ["b", "c"] {
-            let (version, secret) = secret(name, 100);
-            values.put(&version, secret, Moment::default(), 0);
+            put(&mut values, name, 100);
         }
         assert!(!held(&mut values, "a") && held(&mut values, "c"), "two entries are all there is room for");
-        let (version, giant) = secret("g", 5000);
-        values.put(&version, giant, Moment::default(), 0);
+        put(&mut values, "g", 5000);
         assert!(!held(&mut values, "g"));
         assert_eq!(values.bytes, 0);
     }

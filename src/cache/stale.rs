@@ -25,7 +25,7 @@ impl State {
 
     fn last_current(&self, name: &SecretName, now: Moment) -> Option<&SecretProperties> {
         let bound = self.bound()?;
-        self.current.get(name).filter(|current| current.may_stand_in(bound, now)).map(|current| &current.said)
+        self.current.get(name).filter(|current| current.may_stand_in(bound, now)).map(|current| &*current.said)
     }
 
     /// For a get.
@@ -51,9 +51,9 @@ impl State {
         if told.is_some_and(SecretProperties::is_disabled) {
             return None;
         }
-        let kept = self.values.entry(name, version)?;
-        let stands = kept.asked.may_stand_in(bound, now) && !kept.secret.properties.is_disabled();
-        stands.then(|| kept.secret.clone())
+        let kept = self.values.get(name, version)?;
+        let stands = kept.asked.may_stand_in(bound, now) && !kept.properties.is_disabled();
+        stands.then(|| KeyVaultSecret { properties: (*kept.properties).clone(), value: kept.value.clone() })
     }
 
     /// For a find. That a name was in no listing is no answer: doubt is never "not found".

@@ -47,7 +47,7 @@ pub(super) type Listing<T> = Option<Fresh<Result<BTreeMap<SecretName, T>, StoreE
 pub struct State {
     pub(super) options: CacheOptions,
     pub(super) values: Values,
-    pub(super) current: HashMap<SecretName, Fresh<SecretProperties>>,
+    pub(super) current: HashMap<SecretName, Fresh<Arc<SecretProperties>>>,
     pub(super) refused: HashMap<SecretName, Fresh<Refusal>>,
     pub(super) listing: Listing<SecretProperties>,
     pub(super) deleted: Listing<DeletedSecret>,
@@ -143,7 +143,7 @@ impl State {
         }
         if let Some(properties) = self.valid_current(name, now).map(|current| current.said.clone()) {
             let value = self.values.get(name, properties.version.as_ref()?)?.value.clone();
-            return Some(Ok(KeyVaultSecret { properties, value }));
+            return Some(Ok(KeyVaultSecret { properties: (*properties).clone(), value }));
         }
         match self.listed(name, now)? {
             None => Some(Err(not_found(Operation::Get, name, "secret"))),
@@ -164,28 +164,28 @@ impl State {
             return Some(Err(disabled(name)));
         }
         let (ttl, epoch) = (self.options.ttl, self.epoch(name));
-        let kept = self.values.entry(name, version)?;
+        let kept = self.values.get(name, version)?;
         let properties = match told {
-            Some(told) => with_what_listings_lack(told, &kept.secret.properties),
-            None if kept.epoch == epoch && kept.asked.is_valid(ttl, now) => kept.secret.properties.clone(),
+            Some(told) => with_what_listings_lack(told, &kept.properties),
+            None if kept.epoch == epoch && kept.asked.is_valid(ttl, now) => (*kept.properties).clone(),
             None => return None,
         };
         if properties.is_disabled() {
             return Some(Err(disabled(name)));
         }
-        Some(Ok(KeyVaultSecret { properties, value: kept.secret.value.clone() }))
+        Some(Ok(KeyVaultSecret { properties, value: kept.value.clone() }))
     }
 
     /// The properties of a version, where an answer that may still be relied on told them.
     fn told_of(&self, name: &SecretName, version: &Version, now: Moment) -> Option<&SecretProperties> {
         let is_it = |item: &&SecretProperties| item.version.as_ref() == Some(version);
-        let current = self.valid_current(name, now).map(|current| &current.said).filter(is_it);
+        let current = self.valid_current(name, now).map(|current| &*current.said).filter(is_it);
         current.or_else(|| self.valid_versions(name, now)?.iter().find(is_it))
     }
 
     pub fn find(&self, name: &SecretName, now: Moment) -> Option<Result<Found, StoreError>> {
         if let Some(current) = self.valid_current(name, now) {
-            return Some(Ok(self.found(current.said.clone(), now)));
+            return Some(Ok(self.found((*current.said).clone(), now)));
         }
         if let Some((found, since)) = self.recovering(name, now)
             && now.since(since) < self.options.ttl
@@ -245,7 +245,7 @@ impl State {
 
     /// How long others may rely on it. What is kept fresh is valid until they hear otherwise, or, where the vault does
     /// not answer, as long as the last that is known may stand in.
-    fn lasts(&self, current: &Fresh<SecretProperties>, now: Moment) -> Duration {
+    fn lasts<T>(&self, current: &Fresh<T>, now: Moment) -> Duration {
         match current.valid_for(self.options.ttl, now) {
             left if self.watched && !left.is_zero() => left.saturating_add(self.options.max_stale),
             left => left,
@@ -298,7 +298,7 @@ impl State {
         }
     }
 
-    fn valid_current(&self, name: &SecretName, now: Moment) -> Option<&Fresh<SecretProperties>> {
+    fn valid_current(&self, name: &SecretName, now: Moment) -> Option<&Fresh<Arc<SecretProperties>>> {
         self.current.get(name).filter(|current| current.is_valid(self.options.ttl, now))
     }
 

@@ -16,6 +16,8 @@ mod blob;
 mod challenge;
 mod errors;
 mod faults;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod model;
 mod operations;
@@ -35,4 +37,5 @@ pub use faults::{Fault, FaultKind};
 pub use options::{RecoveryLevel, ServeError, ServeOptions};
 pub use request::Operation;
 pub use server::Server;
+pub use throttle::{Rate, Throttle};
 pub use vault::ManagedSecret;

@@ -25,6 +25,22 @@ pub fn harden() -> io::Result<()> {
     Ok(())
 }
 
+/// Memory that was given back is used again, or is the system's. Unless told, glibc's allocator has a heap for each of
+/// some threads, and keeps there what another thread could have used; and each large block that is freed makes it keep
+/// larger ones. Measured: 61 MiB instead of 40 for ten thousand secrets of 1 KiB.
+pub fn share_memory() {
+    #[cfg(target_env = "gnu")]
+    {
+        /// The bound that glibc begins with (mallopt(3)).
+        const LARGE: libc::c_int = 128 << 10;
+        // SAFETY: numbers. What is refused stays as it is.
+        unsafe {
+            libc::mallopt(libc::M_ARENA_MAX, 2);
+            libc::mallopt(libc::M_MMAP_THRESHOLD, LARGE);
+        }
+    }
+}
+
 /// A session of our own, so that a closing terminal does not reach us, in a directory that nobody wants to unmount.
 pub fn leave_terminal() -> io::Result<()> {
     // SAFETY: no arguments.
@@ -40,6 +56,13 @@ pub fn close_standard_descriptors() -> io::Result<()> {
         check(unsafe { libc::dup2(null.as_raw_fd(), standard) })?;
     }
     Ok(())
+}
+
+/// Puts `/dev/null` in the place of a descriptor, in this process alone: its owner still closes it, and nobody else's.
+pub fn close(descriptor: &impl AsRawFd) -> io::Result<()> {
+    let null = OpenOptions::new().read(true).open("/dev/null")?;
+    // SAFETY: both descriptors are open.
+    check(unsafe { libc::dup2(null.as_raw_fd(), descriptor.as_raw_fd()) }).map(drop)
 }
 
 /// Ends a child at once and takes its status.

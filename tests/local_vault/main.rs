@@ -11,6 +11,7 @@ mod disk;
 mod faults;
 mod http;
 mod manners;
+mod network;
 mod paging;
 mod refusals;
 mod states;

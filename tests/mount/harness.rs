@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -23,7 +23,7 @@ use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 /// The longest a program may run.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 /// The longest a mount takes to appear, and for what must happen at all.
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 /// The longest a daemon takes to end after SIGTERM (DESIGN 5).
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// The longest a test keeps its mount; then it is broken, so that whoever waits on it gets an error.
@@ -233,6 +233,12 @@ impl Mount {
         Self::start(command, source, options, MOUNT_LIMIT)
     }
 
+    /// One that this command runs, which gets all that akvfs is told behind what it has.
+    #[allow(dead_code, reason = "for the tests of what stays inside")]
+    pub fn by(command: Command, source: &str, options: &str) -> Self {
+        Self::start(command, source, options, MOUNT_LIMIT)
+    }
+
     /// One for a test that takes long.
     pub fn lasting(source: &str, options: &str, limit: Duration) -> Self {
         Self::start(Command::new(env!("CARGO_BIN_EXE_akvfs")), source, options, limit)
@@ -269,8 +275,10 @@ impl Mount {
         let (dir, log) = (self.dir.path(), self.aside.path().join("log"));
         eventually("the mount", || {
             let ended = daemon.try_wait().unwrap();
-            assert!(ended.is_none(), "no mount: {}", std::fs::read_to_string(&log).unwrap());
-            mountinfo::top_at(dir).unwrap().is_some()
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert!(ended.is_none(), "no mount: {said}");
+            // Its last words before it is left to its users.
+            mountinfo::top_at(dir).unwrap().is_some() && said.contains(" has mounted ")
         });
     }
 
@@ -296,6 +304,12 @@ impl Mount {
     /// What the daemon logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.aside.path().join("log")).unwrap()
+    }
+
+    /// How it ended, if it has.
+    #[allow(dead_code, reason = "for the tests of what stays inside")]
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.daemon.try_wait().unwrap()
     }
 
     pub fn signal(&self, signal: i32) {
@@ -345,6 +359,11 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("the end of the mount's log:\n{}", lines[lines.len().saturating_sub(200)..].join("\n"));
+        }
         self.signal(libc::SIGTERM);
         let ended = self.ends_within(END_LIMIT);
         if !ended {

@@ -2,6 +2,11 @@
 
 use std::process::ExitCode;
 
+use akvfs::memory::Wiping;
+
+#[global_allocator]
+static MEMORY: Wiping = Wiping;
+
 fn main() -> ExitCode {
     akvfs::cli::run(std::env::args_os().collect())
 }

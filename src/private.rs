@@ -8,9 +8,6 @@ use std::path::{Path, PathBuf};
 
 use zeroize::Zeroizing;
 
-/// No such file is longer, in bytes: a chain of certificates has some ten thousand.
-const MAX: u64 = 256 * 1024;
-
 /// Who else may do what with a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rule {
@@ -18,11 +15,17 @@ pub(crate) enum Rule {
     Private,
     /// As systemd keeps credentials: the group's bits show what its access list gives to the service's user.
     Sealed,
-    /// Read it, and it may be a link: a certificate as Kubernetes mounts it.
+    /// Read it, and it may be a link: a certificate or an authority as Kubernetes mounts it.
     Readable,
 }
 
 impl Rule {
+    /// No such file is longer, in bytes: what proves an identity has some ten thousand, all authorities of a system a
+    /// quarter of a million.
+    fn most(self) -> u64 {
+        if self == Self::Readable { 4 * 1024 * 1024 } else { 256 * 1024 }
+    }
+
     /// How the file at `path` must be kept, where systemd keeps credentials in `sealed`.
     pub(crate) fn of(path: &Path, sealed: Option<&Path>) -> Self {
         if sealed.is_some_and(|place| path.parent() == Some(place)) { Self::Sealed } else { Self::Private }
@@ -43,15 +46,24 @@ pub(crate) fn read(path: &Path, rule: Rule) -> Result<Zeroizing<Vec<u8>>, String
         Some(libc::ELOOP) => "it is a symbolic link, which somebody else may turn elsewhere".to_owned(),
         _ => error.to_string(),
     })?;
+    let most = rule.most();
+    let size = usize::try_from(check_opened(&file, rule)?.min(most)).unwrap_or_default();
+    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1)); // a buffer that grows leaves copies behind
+    file.take(most + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > most { Err(format!("it is longer than {most} bytes")) } else { Ok(bytes) }
+}
+
+/// The length in bytes of a file that is kept by `rule`.
+///
+/// # Errors
+/// Why it is not, without its path.
+pub(crate) fn check_opened(file: &File, rule: Rule) -> Result<u64, String> {
     let meta = file.metadata().map_err(|error| error.to_string())?;
     if !meta.is_file() {
         return Err("it is no regular file".to_owned());
     }
     check(meta.mode() & 0o777, meta.uid(), our_id(), rule)?;
-    let size = usize::try_from(meta.len().min(MAX)).unwrap_or_default();
-    let mut bytes = Zeroizing::new(Vec::with_capacity(size + 1)); // a buffer that grows leaves copies behind
-    file.take(MAX + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
-    if bytes.len() as u64 > MAX { Err(format!("it is longer than {MAX} bytes")) } else { Ok(bytes) }
+    Ok(meta.len())
 }
 
 /// Does not wait, should it be a pipe.
@@ -151,7 +163,8 @@ mod tests {
         assert_eq!(unsafe { libc::mkfifo(pipe.as_ptr(), 0o600) }, 0);
         assert_eq!(read(&at("pipe"), Rule::Private).expect_err("refused"), "it is no regular file");
         std::fs::write(at("file"), " ".repeat(256 * 1024 + 1)).expect("written");
-        assert!(read(&at("file"), Rule::Private).expect_err("refused").contains("longer"));
+        assert!(read(&at("file"), Rule::Private).expect_err("refused").contains("longer than 262144 bytes"));
+        assert!(read(&at("file"), Rule::Readable).is_ok(), "a system's authorities may be as many");
         assert!(read(&at("none"), Rule::Private).is_err());
     }
 }

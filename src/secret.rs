@@ -1,4 +1,5 @@
-//! The words everybody uses: a secret's name, version, value and properties. Knows no other module.
+//! The words everybody uses: a secret's name, version, value and properties. Knows no other module but the memory that
+//! values stand in.
 //!
 //! Names follow the models of Microsoft's Python SDK. Every property but the name is optional, because the
 //! service leaves out what is not set, and absent is not the same as empty.
@@ -11,7 +12,9 @@ use std::sync::Arc;
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcDateTime};
-use zeroize::Zeroizing;
+use zeroize::Zeroize;
+
+use crate::memory::Locked;
 
 /// The longest secret name, in characters (Key Vault's "about keys, secrets and certificates").
 pub const MAX_NAME: usize = 127;
@@ -129,29 +132,55 @@ impl fmt::Debug for Version {
     }
 }
 
-/// A secret's value. It prints as `REDACTED`, cannot be serialised, and is wiped when the last clone is dropped.
+/// A secret's value. It prints as `REDACTED`, cannot be displayed or serialised, stands in [`Locked`] memory, and is wiped
+/// when the last clone is dropped.
+///
+/// ```
+/// # use akvfs::secret::SecretValue;
+/// let value = SecretValue::new("hunter2".to_owned());
+/// assert_eq!(format!("{value:?}"), "REDACTED");
+/// serde_json::to_string("what may be").unwrap();
+/// ```
+/// ```compile_fail,E0277
+/// # use akvfs::secret::SecretValue;
+/// let value = SecretValue::new("hunter2".to_owned());
+/// format!("{value}");
+/// ```
+/// ```compile_fail,E0277
+/// # use akvfs::secret::SecretValue;
+/// let value = SecretValue::new("hunter2".to_owned());
+/// serde_json::to_string(&value);
+/// ```
+/// ```compile_fail,E0277
+/// # use akvfs::secret::SecretValue;
+/// let value = SecretValue::new("hunter2".to_owned());
+/// let text: &str = AsRef::<str>::as_ref(&value);
+/// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct SecretValue(Arc<Zeroizing<String>>);
+pub struct SecretValue(Arc<Locked>);
 
 impl SecretValue {
-    /// Takes over `text`; the text itself is what gets wiped.
-    pub fn new(text: String) -> Self {
-        Self(Arc::new(Zeroizing::new(text)))
+    /// Takes over `text`, which is wiped.
+    pub fn new(mut text: String) -> Self {
+        let value = Self(Arc::new(Locked::copy_of(text.as_bytes())));
+        text.zeroize();
+        value
     }
 
     /// The value. Whoever calls this answers for where it goes.
     pub fn expose(&self) -> &str {
-        &self.0
+        // SAFETY: `new` copied them from a `String`, and they never change.
+        unsafe { std::str::from_utf8_unchecked(self.0.expose()) }
     }
 
     /// Its length in bytes.
     pub fn len(&self) -> usize {
-        self.0.len()
+        self.0.expose().len()
     }
 
     /// Whether it is the empty value.
     pub fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.0.expose().is_empty()
     }
 }
 
@@ -162,24 +191,31 @@ impl fmt::Debug for SecretValue {
 }
 
 /// What a backup returns: opaque bytes that only the service can open. Kept like a value.
+///
+/// ```compile_fail,E0277
+/// # use akvfs::secret::BackupBlob;
+/// serde_json::to_string(&BackupBlob::new(vec![1]));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct BackupBlob(Arc<Zeroizing<Vec<u8>>>);
+pub struct BackupBlob(Arc<Locked>);
 
 impl BackupBlob {
-    /// Takes over `bytes`.
-    pub fn new(bytes: Vec<u8>) -> Self {
-        Self(Arc::new(Zeroizing::new(bytes)))
+    /// Takes over `bytes`, which are wiped.
+    pub fn new(mut bytes: Vec<u8>) -> Self {
+        let blob = Self(Arc::new(Locked::copy_of(&bytes)));
+        bytes.zeroize();
+        blob
     }
 
     /// The bytes, as they go into a file.
     pub fn expose(&self) -> &[u8] {
-        &self.0
+        self.0.expose()
     }
 }
 
 impl fmt::Debug for BackupBlob {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(out, "BackupBlob({} bytes)", self.0.len())
+        write!(out, "BackupBlob({} bytes)", self.expose().len())
     }
 }
 

@@ -35,7 +35,7 @@ fn told(words: &[&str]) -> String {
 #[test]
 fn help_and_version_are_no_failure() {
     let help = told(&["--help"]);
-    for command in ["mount", "unmount", "status", "refresh", "list", "doctor", "serve", "completions", "man"] {
+    for command in ["mount", "unmount", "status", "refresh", "log", "list", "doctor", "serve", "completions", "man"] {
         assert!(help.contains(command), "{help}");
     }
     assert!(told(&["mount", "--help"]).contains("--write-timeout <DURATION>"));

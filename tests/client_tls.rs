@@ -54,6 +54,23 @@ fn a_file_of_authorities_must_hold_one() {
     assert!(error.to_string().contains("/nowhere/ca.pem"), "{error}");
 }
 
+#[test]
+fn authorities_that_others_can_change_are_nobodys() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = file(&Identity::new().pem());
+    let set =
+        |mode: u32| std::fs::set_permissions(file.path(), std::fs::Permissions::from_mode(mode)).expect("allowed");
+    for mode in [0o620, 0o602, 0o666] {
+        set(mode);
+        let Err(error) = client("contoso", options_public(&file)) else { panic!("{mode:o} is taken") };
+        let (place, why) =
+            (file.path().display(), format!("its mode is {mode:04o}, so that others may change it; chmod go-w it"));
+        assert_eq!(error.to_string(), format!("cannot use the authorities in {place}: {why}"));
+    }
+    set(0o444);
+    assert!(client("contoso", options_public(&file)).is_ok());
+}
+
 fn options_public(file: &tempfile::NamedTempFile) -> ClientOptions {
     ClientOptions { verify_challenge_resource: true, ..options(file) }
 }

@@ -5,6 +5,9 @@
 
 mod support;
 
+#[path = "support/terminal.rs"]
+mod terminal;
+
 use std::collections::BTreeMap;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -20,6 +23,7 @@ use akvfs::store::SecretStore as _;
 use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 use serde_json::Value;
 use support::{name, value};
+use terminal::Terminal;
 
 /// Far more than any of these may take.
 const BOUND: Duration = Duration::from_secs(60);
@@ -334,6 +338,30 @@ fn a_listing_of_many_pages_is_counted_and_its_fault_told() {
     let said = doctor(server.url(), &[]);
     said.fails(&["list"]);
     assert!(said.message("list").contains("another host"), "{}", said.all);
+}
+
+#[test]
+fn how_far_a_long_listing_is_stands_on_a_terminal_and_nowhere_else() {
+    let server = serve(ServeOptions::default());
+    let client = client(&server);
+    let wait = || akvfs::store::Wait::at_most(&*SystemClock::shared(), BOUND);
+    for number in 0..60 {
+        client.set(&name(&format!("s{number}")), &value("x"), &SecretAttributes::default(), wait()).unwrap();
+    }
+    let command = || {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
+        command.args(["doctor", server.url()]);
+        command
+    };
+    let (mut terminal, end) = Terminal::new(80, 24);
+    let told = command().stderr(end).output().unwrap();
+    // The first page is shown at once, later ones at most ten times a second, and then the line is gone.
+    let shown = terminal.until(|_| false);
+    assert!(shown.starts_with("\r\x1b[Ksecrets listed: 25\r\x1b[K") && shown.ends_with("\r\x1b[K"), "{shown:?}");
+    let text = String::from_utf8(told.stdout).unwrap();
+    assert!(text.contains("60 secrets\n") && !text.contains('\x1b'), "{text}");
+    let silent = command().output().unwrap();
+    assert!(silent.status.success() && silent.stderr.is_empty());
 }
 
 #[test]

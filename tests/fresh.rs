@@ -328,16 +328,18 @@ fn nothing_stands_in_where_that_is_switched_off() {
 
 #[test]
 fn a_refusal_in_the_middle_of_an_outage_ends_it_for_the_value() {
-    let on = scene();
-    on.theirs("a", "x");
-    assert!(on.get("a").is_ok());
-    on.vault.break_down(Some(Fault::Refuse(ErrorKind::Unreachable)));
-    on.clock.advance(2 * TTL);
-    assert_eq!(on.get("a"), Ok("x".to_owned()));
-    on.vault.fail_next(Operation::Get, ErrorKind::Forbidden);
-    assert_eq!(on.get("a"), Err(ErrorKind::Forbidden));
-    on.clock.advance(2 * TTL);
-    assert_eq!(on.get("a"), Err(ErrorKind::Unreachable), "what the vault said no to never stands in again");
+    for refusal in [ErrorKind::Forbidden, ErrorKind::Authentication, ErrorKind::Disabled, ErrorKind::NotFound] {
+        let on = scene();
+        on.theirs("a", "x");
+        assert!(on.get("a").is_ok());
+        on.vault.break_down(Some(Fault::Refuse(ErrorKind::Unreachable)));
+        on.clock.advance(2 * TTL);
+        assert_eq!(on.get("a"), Ok("x".to_owned()));
+        on.vault.fail_next(Operation::Get, refusal);
+        assert_eq!(on.get("a"), Err(refusal));
+        on.clock.advance(2 * TTL);
+        assert_eq!(on.get("a"), Err(ErrorKind::Unreachable), "{refusal:?}: what was refused never stands in again");
+    }
 }
 
 #[test]

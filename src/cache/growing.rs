@@ -6,11 +6,12 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Moment;
+use crate::pages::{Followed, Weighed};
 use crate::secret::SecretName;
-use crate::store::{Continuation, Page};
+use crate::store::{Continuation, Operation, Page, StoreError};
 
 /// What is listed under a name.
-pub trait Named: Clone {
+pub trait Named: Clone + Weighed {
     /// The name.
     fn name(&self) -> &SecretName;
 }
@@ -23,12 +24,14 @@ pub struct Growing<T>(Mutex<Progress<T>>);
 pub struct Progress<T> {
     /// Another one for each listing.
     pub serial: u64,
-    /// What the vault gave, as it gave it.
+    /// What the vault gave, by name.
     pub items: Vec<T>,
     /// On how many pages.
     pub pages: usize,
     /// Where it goes on; `None` before the first page.
     pub next: Option<Continuation>,
+    /// So that it ends.
+    followed: Followed,
     /// When the last page was asked for: a listing is as old as its youngest page ("`ttl` plus the time one refresh
     /// takes").
     pub asked: Moment,
@@ -43,6 +46,7 @@ impl<T> Default for Growing<T> {
             items: Vec::new(),
             pages: 0,
             next: None,
+            followed: Followed::default(),
             asked: Moment::default(),
             epoch: 0,
         }))
@@ -55,10 +59,10 @@ impl<T: Named> Growing<T> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Which page comes next: of which listing, after how many items, and where.
+    /// Which page comes next: of which listing, after how many others, and where.
     pub fn position(&self) -> (u64, usize, Option<Continuation>) {
         let progress = self.lock();
-        (progress.serial, progress.items.len(), progress.next.clone())
+        (progress.serial, progress.pages, progress.next.clone())
     }
 
     /// How many pages there are.
@@ -81,26 +85,35 @@ impl<T: Named> Growing<T> {
     }
 
     /// Adds the page that was asked for at `position`. Gives the whole listing back if it was the last one.
-    pub fn add(&self, (serial, length): (u64, usize), page: Page<T>, asked: Moment, epoch: u64) -> Option<Progress<T>> {
+    ///
+    /// # Errors
+    /// If the listing has no end; then it begins anew.
+    pub fn add(
+        &self,
+        operation: Operation,
+        position: (u64, usize),
+        page: Page<T>,
+        asked: Moment,
+        epoch: u64,
+    ) -> Result<Option<Progress<T>>, StoreError> {
         let mut progress = self.lock();
-        if (progress.serial, progress.items.len()) != (serial, length) {
-            // It began anew meanwhile.
-            return None;
+        if (progress.serial, progress.pages) != position {
+            // It began anew meanwhile, or somebody else added it.
+            return Ok(None);
         }
         if progress.next.is_none() {
             progress.epoch = epoch;
         }
         progress.asked = asked;
-        progress.items.extend(page.items);
-        progress.pages += 1;
-        progress.next = page.next;
-        match progress.next {
-            Some(_) => None,
-            None => {
-                let whole = progress.clone();
+        let added = progress.add(operation, page);
+        let is_whole = progress.next.is_none();
+        match added {
+            Err(error) => {
                 restart(&mut progress);
-                Some(whole)
+                Err(error)
             }
+            Ok(()) if is_whole => Ok(Some(restart(&mut progress))),
+            Ok(()) => Ok(None),
         }
     }
 
@@ -110,11 +123,34 @@ impl<T: Named> Growing<T> {
     }
 }
 
-fn restart<T>(progress: &mut Progress<T>) {
-    progress.serial += 1;
-    progress.items.clear();
-    progress.pages = 0;
-    progress.next = None;
+impl<T: Named> Progress<T> {
+    /// The service gives names in their order. A place in the listing is a name, so whoever does not is put right.
+    fn add(&mut self, operation: Operation, page: Page<T>) -> Result<(), StoreError> {
+        self.followed.keep(operation, &page.items)?;
+        let last = self.items.len().saturating_sub(1);
+        self.items.extend(page.items);
+        if !self.items[last..].is_sorted_by(|a, b| a.name() < b.name()) {
+            self.items.sort_by(|a, b| a.name().cmp(b.name()));
+            self.items.dedup_by(|a, b| a.name() == b.name());
+        }
+        self.pages += 1;
+        self.next = page.next;
+        self.next.as_ref().map_or(Ok(()), |next| self.followed.follow(operation, next))
+    }
+}
+
+/// Begins anew. Gives back what there was.
+fn restart<T>(progress: &mut Progress<T>) -> Progress<T> {
+    let fresh = Progress {
+        serial: progress.serial + 1,
+        items: Vec::new(),
+        pages: 0,
+        next: None,
+        followed: Followed::default(),
+        asked: progress.asked,
+        epoch: progress.epoch,
+    };
+    std::mem::replace(progress, fresh)
 }
 
 /// The place behind a name.
@@ -129,11 +165,11 @@ mod tests {
 
     impl Growing<SecretProperties> {
         fn page(&self, names: &[&str], more: bool) -> bool {
-            let (serial, length, _) = self.position();
+            let (serial, pages, _) = self.position();
             let item = |text: &&str| SecretProperties::bare("https://v", &SecretName::parse(text).expect("legal"));
-            let next = more.then(|| Continuation("more".into()));
+            let next = more.then(|| Continuation(format!("behind {}", names.join(" "))));
             let page = Page { items: names.iter().map(item).collect(), next };
-            self.add((serial, length), page, Moment::default(), 7).is_some()
+            self.add(Operation::List, (serial, pages), page, Moment::default(), 7).expect("an end").is_some()
         }
 
         fn names(&self, after: Option<&str>) -> Vec<String> {
@@ -160,10 +196,30 @@ mod tests {
     fn a_page_of_a_listing_that_began_anew_is_dropped() {
         let growing: Growing<SecretProperties> = Growing::default();
         growing.page(&["a"], true);
-        let (serial, length, _) = growing.position();
+        let (serial, pages, _) = growing.position();
         growing.restart();
         let page = Page { items: Vec::new(), next: None };
-        assert!(growing.add((serial, length), page, Moment::default(), 0).is_none());
+        let added = growing.add(Operation::List, (serial, pages), page, Moment::default(), 0);
+        assert!(added.expect("an end").is_none());
         assert_eq!(growing.asked(), None);
+    }
+
+    #[test]
+    fn a_page_that_was_added_is_not_added_again() {
+        let growing: Growing<SecretProperties> = Growing::default();
+        let (serial, pages, _) = growing.position();
+        growing.page(&[], true);
+        let page = Page { items: Vec::new(), next: Some(Continuation("more".into())) };
+        let added = growing.add(Operation::List, (serial, pages), page, Moment::default(), 7);
+        assert!(added.expect("not taken for a circle").is_none(), "the second of two who asked for it at once");
+        assert_eq!(growing.pages(), 1);
+    }
+
+    #[test]
+    fn names_in_no_order_are_put_in_theirs() {
+        let growing = Growing::default();
+        assert!(!growing.page(&["b", "z", "a", "B"], true));
+        assert_eq!(growing.names(None), ["a", "b", "z"]);
+        assert_eq!(growing.names(Some("a")), ["b", "z"]);
     }
 }

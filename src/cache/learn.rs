@@ -12,6 +12,7 @@ use crate::store::{ErrorKind, News, Operation, StoreError};
 
 use super::fresh::Fresh;
 use super::lru::Kept;
+use super::stale::is_silence;
 use super::state::{Listing, Refusal, SETTLE_LIMIT, Settling, State};
 
 /// How long a listing that still shows what we deleted is taken for late (recorded: a get is 404 at once).
@@ -117,6 +118,11 @@ impl State {
             }
             ErrorKind::Forbidden => {
                 self.current.remove(name);
+            }
+            // A refused token says no to us, and nothing about the secret: what is known may not stand in any more.
+            ErrorKind::Authentication if !is_silence(error) => {
+                self.current.get_mut(name).into_iter().for_each(Fresh::refute);
+                return;
             }
             // It says nothing about the secret.
             _ => return,

@@ -123,8 +123,8 @@ impl CachedStore {
 
     /// One more page; the whole listing if it was the last one.
     fn grow_listing(&self, wait: Wait) -> Result<Option<Vec<SecretProperties>>, StoreError> {
-        let (serial, length, next) = self.listing.position();
-        self.listings.run((serial, length), (Operation::List, None), wait, &*self.clock, || {
+        let (serial, pages, next) = self.listing.position();
+        self.listings.run((serial, pages), (Operation::List, None), wait, &*self.clock, || {
             let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
             let dated = unix_seconds(&*self.clock);
             let page = self.below.list(next.as_ref(), wait);
@@ -132,7 +132,7 @@ impl CachedStore {
                 self.metrics.listing.set(dated);
                 self.state().pages = Some(self.listing.pages() + 1);
             }
-            grown(&self.listing, (serial, length), page, asked, epoch, |answer, asked, epoch| {
+            grown(Operation::List, &self.listing, (serial, pages), page, asked, epoch, |answer, asked, epoch| {
                 let back = self.state().back_again(answer.as_deref().unwrap_or_default());
                 for name in back {
                     // A get is not late, as a listing may be. Where it fails, our deletion is still believed.
@@ -146,11 +146,11 @@ impl CachedStore {
 
     /// As [`grow_listing`](Self::grow_listing), for the deleted ones.
     fn grow_deleted(&self, wait: Wait) -> Result<Option<Vec<DeletedSecret>>, StoreError> {
-        let (serial, length, next) = self.deleted.position();
-        self.deleted_listings.run((serial, length), (Operation::ListDeleted, None), wait, &*self.clock, || {
+        let (serial, pages, next) = self.deleted.position();
+        self.deleted_listings.run((serial, pages), (Operation::ListDeleted, None), wait, &*self.clock, || {
             let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
             let page = self.below.list_deleted(next.as_ref(), wait);
-            grown(&self.deleted, (serial, length), page, asked, epoch, |answer, asked, epoch| {
+            grown(Operation::ListDeleted, &self.deleted, (serial, pages), page, asked, epoch, |answer, asked, epoch| {
                 self.state().learn_deleted(answer, asked, epoch)
             })
         })
@@ -167,6 +167,7 @@ impl CachedStore {
 
 /// Adds a page to a listing on its way, and teaches the cache the whole one.
 fn grown<T: Named>(
+    operation: Operation,
     growing: &Growing<T>,
     position: (u64, usize),
     page: Result<Page<T>, StoreError>,
@@ -175,7 +176,7 @@ fn grown<T: Named>(
     learn: impl FnOnce(Result<Vec<T>, StoreError>, Moment, u64) -> Result<Vec<T>, StoreError>,
 ) -> Result<Option<Vec<T>>, StoreError> {
     match page {
-        Ok(page) => match growing.add(position, page, asked, epoch) {
+        Ok(page) => match growing.add(operation, position, page, asked, epoch)? {
             Some(whole) => learn(Ok(whole.items), whole.asked, whole.epoch).map(Some),
             None => Ok(None),
         },

@@ -93,7 +93,7 @@ impl Values {
 #[cfg(test)]
 mod tests {
     use super::*;
-    
+
     fn key(name: &str) -> (SecretName, Version) {
         (SecretName::parse(name).expect("legal"), Version::parse(&"a".repeat(32)).expect("legal"))
     }

@@ -31,6 +31,7 @@ use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
 use crate::metrics::Metrics;
+use crate::pages::all_pages;
 use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp,
     Version,
@@ -286,7 +287,7 @@ impl CachedStore {
 
     /// A listing says by having none that there is no such secret.
     fn some_versions(&self, name: &SecretName, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
-        let items = all_pages(|from| self.below.list_versions(name, from, wait))?;
+        let items = all_pages(Operation::ListVersions, |from| self.below.list_versions(name, from, wait))?;
         if items.is_empty() { Err(state::not_found(Operation::ListVersions, name, "secret")) } else { Ok(items) }
     }
 
@@ -357,19 +358,6 @@ impl CachedStore {
 /// A change that may not wait is not begun.
 fn may_change(operation: Operation, wait: Wait) -> Result<(), StoreError> {
     if wait == Wait::No { Err(StoreError::not_in_memory(operation)) } else { Ok(()) }
-}
-
-/// Follows a listing to its end.
-fn all_pages<T>(page: impl Fn(Option<&Continuation>) -> Result<Page<T>, StoreError>) -> Result<Vec<T>, StoreError> {
-    let (mut items, mut next) = (Vec::new(), None);
-    loop {
-        let page = page(next.as_ref())?;
-        items.extend(page.items);
-        match page.next {
-            Some(more) => next = Some(more),
-            None => return Ok(items),
-        }
-    }
 }
 
 fn whole<T>(items: Vec<T>) -> Page<T> {

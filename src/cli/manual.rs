@@ -195,7 +195,7 @@ fn environment(page: &mut Roff) {
     item(
         page,
         [bold("AKVFS_LOG"), roman("")],
-        "What is logged, to the standard error in the foreground, to journald or syslog in the background: error, warn, info, debug, trace. SIGUSR1 goes on to debug, trace, and back.",
+        "What is logged, to the standard error in the foreground, to journald or syslog in the background: error, warn, info, debug, trace. akvfs::vault=debug is of one part. While it runs, akvfs log changes it, and SIGUSR1 goes on to debug, trace, and back.",
     );
     item(
         page,

@@ -2,6 +2,7 @@
 
 mod doctor;
 mod helper;
+mod levels;
 mod list;
 mod log;
 mod manual;
@@ -49,6 +50,8 @@ enum Command {
     Status(status::StatusArgs),
     /// Ask the vault anew, for secrets that others have changed
     Refresh(refresh::RefreshArgs),
+    /// Show or change what a mount logs
+    Log(levels::LogArgs),
     /// List the mounts of this machine
     List(list::ListArgs),
     /// Say what works and what does not, with the remedy, before anything is mounted
@@ -95,6 +98,7 @@ impl Command {
             Self::Mount(args) => mount::run(args),
             Self::Status(args) => status::run(&args),
             Self::Refresh(args) => refresh::run(&args),
+            Self::Log(args) => levels::run(&args),
             Self::List(args) => list::run(&args),
             Self::Doctor(args) => doctor::run(&args),
             Self::Unmount(args) => unmount::run(&args),

@@ -12,7 +12,7 @@ use crate::mount::options::layers::Configured;
 use crate::mount::options::words::{Word, parse_list};
 use crate::mount::options::{Entry, OPTIONS, OptionError, Settings};
 use crate::mount::point::{self, Place};
-use crate::mount::session::{self, Session};
+use crate::mount::session::{self, Charge, Session};
 use crate::mount::source::Source;
 use crate::mount::unmount;
 
@@ -53,7 +53,7 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
         code: FAILED,
         line: format!("cannot mount {source} at {}: {reason}", dir.display()),
     };
-    let levels = log::start(settings)?;
+    let levels = Arc::new(log::start(settings)?);
     let place = point::prepare(dir).map_err(failed)?;
     point::check_others(&settings.mount, &place).map_err(failed)?;
     let job = job(source.clone(), &place, settings, levels);
@@ -69,12 +69,14 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
     })
 }
 
-fn job(source: Source, place: &Place, settings: &Settings, levels: Levels) -> Job<Session> {
+fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) -> Job<Session> {
     let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
+    let charge = Charge::new(place, &settings.mount);
     Job {
-        start: Box::new(move || {
-            levels.cycle_on_signal().map_err(|error| format!("signals cannot be caught: {error}"))?;
-            session::start(&source, &start_at, &settings).map_err(|error| error.to_string())
+        attend: Box::new(|socket| charge.attend(socket)),
+        start: Box::new(move |attendant| {
+            levels.clone().cycle_on_signal().map_err(|error| format!("signals cannot be caught: {error}"))?;
+            session::start(&source, &start_at, &settings, levels, attendant).map_err(|error| error.to_string())
         }),
         serve: Box::new(|session, stop| {
             let ended = session.wait(stop).map_err(|error| error.to_string());

@@ -1,7 +1,7 @@
 //! What the commands that look after a mount share: finding it, and reading what it tells of itself (`.akvfs/`). A mount
 //! may hang or be dead, so each look is done aside and given up after a while.
 
-use std::fs;
+use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -11,10 +11,10 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{FAILED, Failure};
-use crate::mount::mountinfo;
+use crate::mount::{mountinfo, process};
 
 /// `.akvfs` asks memory only; what takes longer hangs.
-const LOOK_LIMIT: Duration = Duration::from_secs(5);
+pub(super) const LOOK_LIMIT: Duration = Duration::from_secs(5);
 
 /// A mount of akvfs.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -37,7 +37,7 @@ impl Mounted {
     }
 
     /// Its `.akvfs/NAME`.
-    pub fn control(&self, name: &str) -> PathBuf {
+    fn control(&self, name: &str) -> PathBuf {
         self.dir.join(".akvfs").join(name)
     }
 
@@ -52,9 +52,27 @@ impl Mounted {
         Ok(self.read("errors")?.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
     }
 
-    fn read(&self, name: &str) -> Result<String, Failure> {
+    /// One of its files.
+    pub fn read(&self, name: &str) -> Result<String, Failure> {
         let path = self.control(name);
         within(LOOK_LIMIT, move || fs::read_to_string(path)).map_err(|error| self.failed(&in_words(&error)))
+    }
+
+    /// Sends `request`, with `text`, by its `.akvfs/FILE`; gives up after `limit`. A refusal is told in the mount's words.
+    pub fn ask(&self, file: &'static str, request: u32, text: &str, limit: Duration) -> Result<(), Failure> {
+        let (path, text) = (self.control(file), text.to_owned());
+        let asked = within(limit, move || process::ask_by_name(&File::open(path)?, request, &text));
+        asked.map_err(|error| self.failed(&self.sentence(file).unwrap_or_else(|| in_words(&error))))
+    }
+
+    /// What stands behind the errno of the last request by this file.
+    fn sentence(&self, file: &str) -> Option<String> {
+        let error = self.errors().ok()?.pop().filter(|error| error["path"] == format!(".akvfs/{file}"))?;
+        let message = error["message"].as_str()?;
+        Some(match error["remedy"].as_str() {
+            Some(remedy) => format!("{message}; {remedy}"),
+            None => message.to_owned(),
+        })
     }
 
     pub fn failed(&self, why: &str) -> Failure {
@@ -63,7 +81,7 @@ impl Mounted {
 }
 
 /// Why a mount tells nothing, and what to do.
-pub(super) fn in_words(error: &io::Error) -> String {
+fn in_words(error: &io::Error) -> String {
     match error.raw_os_error() {
         Some(libc::ENOTCONN) => "the daemon of this mount is gone; akvfs unmount takes the mount away".to_owned(),
         Some(libc::EACCES) => "only who mounted it may look into .akvfs; run this as that user".to_owned(),

@@ -1,12 +1,10 @@
 //! `akvfs refresh DIR [NAME…]`: what others changed is seen now, also where nothing can be written.
 
-use std::fs::File;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::mounted::{Mounted, in_words, within};
+use super::mounted::Mounted;
 use super::{Failure, USAGE};
-use crate::mount::process;
 use crate::mount::session::REFRESH_REQUEST;
 use crate::secret::SecretName;
 
@@ -28,25 +26,10 @@ pub(super) fn run(args: &RefreshArgs) -> Result<(), Failure> {
         SecretName::parse(name).map_err(|error| Failure { code: USAGE, line: format!("{name}: {error}") })?;
     }
     let mounted = Mounted::at(&args.dir)?;
+    let refresh = |name: &str| mounted.ask("refresh", REFRESH_REQUEST, name, LIMIT);
     match args.names.as_slice() {
-        [] => refresh(&mounted, ""),
-        names => names.iter().try_for_each(|name| refresh(&mounted, name)),
+        // All.
+        [] => refresh(""),
+        names => names.iter().try_for_each(|name| refresh(name)),
     }
-}
-
-/// One secret, or all for an empty name.
-fn refresh(mounted: &Mounted, name: &str) -> Result<(), Failure> {
-    let (path, name) = (mounted.control("refresh"), name.to_owned());
-    let asked = within(LIMIT, move || process::ask_by_name(&File::open(path)?, REFRESH_REQUEST, &name));
-    asked.map_err(|error| mounted.failed(&sentence(mounted).unwrap_or_else(|| in_words(&error))))
-}
-
-/// What stands behind the errno of the last refresh.
-fn sentence(mounted: &Mounted) -> Option<String> {
-    let error = mounted.errors().ok()?.pop().filter(|error| error["path"] == ".akvfs/refresh")?;
-    let message = error["message"].as_str()?;
-    Some(match error["remedy"].as_str() {
-        Some(remedy) => format!("{message}; {remedy}"),
-        None => message.to_owned(),
-    })
 }

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
+use crate::memory::Locked;
 use crate::secret::{KeyVaultSecret, SecretValue};
 
 use super::certificate::{self, is_pkcs12};
@@ -17,7 +18,7 @@ pub enum Content {
     /// The value's own.
     Value(SecretValue),
     /// Made for this file.
-    Made(Arc<Zeroizing<Vec<u8>>>),
+    Made(Arc<Locked>),
 }
 
 impl Content {
@@ -25,13 +26,13 @@ impl Content {
     pub fn bytes(&self) -> &[u8] {
         match self {
             Self::Value(value) => value.expose().as_bytes(),
-            Self::Made(bytes) => bytes,
+            Self::Made(bytes) => bytes.expose(),
         }
     }
 
     /// Bytes made for a file.
     pub fn made(bytes: Zeroizing<Vec<u8>>) -> Self {
-        Self::Made(Arc::new(bytes))
+        Self::Made(Arc::new(Locked::copy_of(&bytes)))
     }
 
     /// What `face` of a secret holds. A part of a certificate may take a second to find.

@@ -1,8 +1,8 @@
-//! `.akvfs/`: the mount about itself, and one way to tell it something.
+//! `.akvfs/`: the mount about itself, and two ways to tell it something.
 //!
 //! `status.json`, `errors` and `metrics` are documents made when their name is looked up; stat, open and read that
 //! follow see that one, so that a size and the bytes agree. `refresh` takes secrets' names: what is remembered of them
-//! is asked anew.
+//! is asked anew. `log` takes what is to be logged from now on.
 
 use std::collections::BTreeSet;
 use std::time::Duration;
@@ -29,6 +29,18 @@ pub(super) const CONTROL: &str = ".akvfs";
 /// `_IOW('a', 1, char[128])`.
 pub const REFRESH_REQUEST: u32 = 1 << 30 | 128 << 16 | (b'a' as u32) << 8 | 1;
 
+/// The ioctl(2) on `.akvfs/log` that sets what is logged, in the same form: `_IOW('a', 2, char[128])`.
+pub const LOG_REQUEST: u32 = REFRESH_REQUEST + 1;
+
+/// What is logged, part by part: words as `AKVFS_LOG` has them.
+pub trait Log: Send + Sync {
+    /// What is logged now.
+    fn levels(&self) -> String;
+    /// Logs by these from now on; by those that it began with, if there are none. What is wrong with them, if anything is:
+    /// then nothing has changed.
+    fn set_levels(&self, levels: &str) -> Result<(), String>;
+}
+
 /// The files in it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum ControlFile {
@@ -40,11 +52,13 @@ pub enum ControlFile {
     Metrics,
     /// Takes names.
     Refresh,
+    /// What is logged; takes what shall be.
+    Log,
 }
 
 impl ControlFile {
     /// All of them.
-    pub const ALL: [Self; 4] = [Self::Status, Self::Errors, Self::Metrics, Self::Refresh];
+    pub const ALL: [Self; 5] = [Self::Status, Self::Errors, Self::Metrics, Self::Refresh, Self::Log];
 
     /// Its name.
     pub fn name(self) -> &'static str {
@@ -53,6 +67,21 @@ impl ControlFile {
             Self::Errors => "errors",
             Self::Metrics => "metrics",
             Self::Refresh => "refresh",
+            Self::Log => "log",
+        }
+    }
+
+    /// Whether something can be written to it.
+    pub(super) fn takes_words(self) -> bool {
+        matches!(self, Self::Refresh | Self::Log)
+    }
+
+    /// The ioctl(2) that does what writing to it does, also where nothing can be written.
+    fn request(self) -> Option<u32> {
+        match self {
+            Self::Refresh => Some(REFRESH_REQUEST),
+            Self::Log => Some(LOG_REQUEST),
+            Self::Status | Self::Errors | Self::Metrics => None,
         }
     }
 
@@ -79,46 +108,65 @@ impl SecretFs {
             ControlFile::Errors => self.state().journal.text(),
             ControlFile::Metrics => self.metrics_page(),
             ControlFile::Refresh => String::new(),
+            ControlFile::Log => self.log.as_ref().map_or_else(String::new, |log| format!("{}\n", log.levels())),
         }
     }
 
     pub(super) fn getattr_control(&self, ino: Ino, file: ControlFile) -> Stat {
         let size = self.state().documents.get(&file).map_or(0, |document| document.bytes().len() as u64);
-        let mode = if file == ControlFile::Refresh && !self.options.read_only { 0o600 } else { 0o400 };
+        let mode = if file.takes_words() && !self.options.read_only { 0o600 } else { 0o400 };
         let attr = Attr { ino, size, mode, mtime: self.seconds(), ..self.ghost_attr() };
         Stat { attr, ttl: Duration::ZERO }
     }
 
     pub(super) fn open_control(&self, call: &Call, ino: Ino, file: ControlFile, flags: OpenFlags) -> FsResult<Opened> {
+        let document = self.state().documents.get(&file).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
         if !flags.changes() {
-            let document = self.state().documents.get(&file).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
             return Ok(self.opened(document));
         }
-        if file != ControlFile::Refresh {
-            return Err(FsError::refused(libc::EPERM, "of the files in .akvfs only refresh can be written"));
+        if !file.takes_words() {
+            return Err(FsError::refused(libc::EPERM, "of the files in .akvfs only refresh and log can be written"));
         }
-        let id = self.state().new_draft_on(Target::Refresh, ino);
+        let id = self.state().new_draft_on(Target::Control(file), ino);
         self.with_draft(id, |draft| {
-            draft.load(&[]);
+            draft.load(document.bytes());
             Ok(())
         })?;
         self.start_writing(id, self.process(call), flags)
     }
 
-    /// A request on a file's descriptor that is neither a read nor a write. There is one: on `refresh`, it does what writing
-    /// to it does, also where nothing can be written.
+    /// A request on a file's descriptor that is neither a read nor a write. `refresh` and `log` have one each: it does what
+    /// writing to the file does, also where nothing can be written.
     pub fn ioctl(&self, call: &Call, ino: Ino, request: u32, data: &[u8]) -> FsResult<()> {
-        if self.node(ino)? != Node::ControlFile(ControlFile::Refresh) || request != REFRESH_REQUEST {
+        let Node::ControlFile(file) = self.node(ino)? else { return Err(FsError::plain(libc::ENOTTY)) };
+        if file.request() != Some(request) {
             return Err(FsError::plain(libc::ENOTTY));
         }
         let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
-        self.refresh_named(&data[..end], call.wait)?;
+        self.told(file, &data[..end], call.wait)?;
         self.kernel.settle(call.wait.remaining(&*self.clock).min(SETTLE_LIMIT));
         Ok(())
     }
 
+    /// What was written to one of the files.
+    pub(super) fn told(&self, file: ControlFile, bytes: &[u8], wait: Wait) -> FsResult<()> {
+        match file {
+            ControlFile::Refresh => self.refresh_named(bytes, wait),
+            ControlFile::Log => self.set_levels(bytes),
+            ControlFile::Status | ControlFile::Errors | ControlFile::Metrics => Err(FsError::plain(libc::EPERM)),
+        }
+    }
+
+    fn set_levels(&self, bytes: &[u8]) -> FsResult<()> {
+        let Some(log) = &self.log else { return Err(FsError::plain(libc::EOPNOTSUPP)) };
+        let levels = std::str::from_utf8(bytes).map_err(|_| FsError::plain(libc::EILSEQ))?;
+        // A line may have been appended.
+        let levels: Vec<_> = levels.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+        log.set_levels(&levels.join(",")).map_err(|why| FsError::refused(libc::EINVAL, why))
+    }
+
     /// What was written to `refresh`: names, a line each, or none, which means all.
-    pub(super) fn refresh_named(&self, bytes: &[u8], wait: Wait) -> FsResult<()> {
+    fn refresh_named(&self, bytes: &[u8], wait: Wait) -> FsResult<()> {
         let names = parse_names(bytes)?;
         if names.is_empty() {
             return self.refresh(None, wait);

@@ -57,7 +57,7 @@ fn tags(tags: Option<&Tags>) -> Option<Value> {
     tags.map(|tags| tags.iter().map(|(key, value)| (key.clone(), Value::from(value.as_str()))).collect())
 }
 
-fn live(properties: &SecretProperties) -> Map<String, Value> {
+pub(super) fn live(properties: &SecretProperties) -> Map<String, Value> {
     let mut object = Map::new();
     put(&mut object, "id", Some(properties.id.as_str()));
     put(&mut object, "name", Some(properties.name.as_str()));
@@ -96,7 +96,7 @@ fn given(attributes: &SecretAttributes) -> Map<String, Value> {
     object
 }
 
-fn render(object: &Map<String, Value>) -> String {
+pub(super) fn render(object: &Map<String, Value>) -> String {
     // A map of strings, numbers and booleans always serialises.
     let mut text = serde_json::to_string_pretty(object).unwrap_or_default();
     text.push('\n');

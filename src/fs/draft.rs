@@ -12,6 +12,7 @@ use crate::secret::{MAX_VALUE, SecretName, Version};
 
 use crate::clock::Moment;
 
+use super::control::ControlFile;
 use super::errno::{FsError, FsResult};
 use super::processes::Process;
 use super::tree::{Face, Ino};
@@ -32,8 +33,8 @@ pub enum Target {
     Meta(SecretName, Option<Version>),
     /// What a backup of this name holds.
     Restore(String),
-    /// A request to ask anew for the secrets named in it.
-    Refresh,
+    /// What a file of `.akvfs` is told.
+    Control(ControlFile),
     /// Nothing: a temporary file of this name.
     Scratch(Place, String),
     /// Nothing any more: the temporary file was unlinked.
@@ -129,7 +130,7 @@ impl Draft {
             // The service's own limit.
             Target::Value(..) => MAX_VALUE,
             Target::Restore(_) | Target::Scratch(Place::Backups, _) => MAX_BACKUP,
-            Target::Meta(..) | Target::Scratch(..) | Target::Refresh | Target::Nameless => MAX_SCRATCH,
+            Target::Meta(..) | Target::Scratch(..) | Target::Control(_) | Target::Nameless => MAX_SCRATCH,
         };
         Self {
             target,
@@ -277,7 +278,7 @@ impl Draft {
             Target::Restore(_) | Target::Scratch(Place::Backups, _) => {
                 FsError::refused(libc::EFBIG, "a backup has at most 24 MiB")
             }
-            Target::Meta(..) | Target::Scratch(..) | Target::Refresh | Target::Nameless => {
+            Target::Meta(..) | Target::Scratch(..) | Target::Control(_) | Target::Nameless => {
                 FsError::refused(libc::EFBIG, "a temporary file or a .meta.json has at most 1 MiB here")
             }
         }

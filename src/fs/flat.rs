@@ -3,8 +3,9 @@
 //! A file is found by its secret's name, else by an alias: one of the mount's own (`[aliases]` in its configuration), or
 //! what a secret's tag `akvfs-file` says. A secret's own name outweighs an alias, and the mount's aliases the tags'.
 
+use crate::pages::all_pages;
 use crate::secret::{NameError, SecretName, SecretProperties};
-use crate::store::{ErrorKind, Found, Wait};
+use crate::store::{ErrorKind, Found, Operation, Wait};
 
 use super::attr::{DirEntry, Kind};
 use super::draft::Place;
@@ -79,15 +80,7 @@ impl SecretFs {
 
     /// All secrets, as listed.
     pub(super) fn listed(&self, wait: Wait) -> FsResult<Vec<SecretProperties>> {
-        let (mut items, mut next) = (Vec::new(), None);
-        loop {
-            let page = self.store.list(next.as_ref(), wait)?;
-            items.extend(page.items);
-            match page.next {
-                Some(more) => next = Some(more),
-                None => return Ok(items),
-            }
-        }
+        Ok(all_pages(Operation::List, |from| self.store.list(from, wait))?)
     }
 
     /// A page of `files/`: the secrets by name and by tag, and behind the last page the mount's aliases and the temporary

@@ -9,7 +9,7 @@ use crate::secret::{SecretName, Timestamp};
 use crate::store::{Answer, Wait};
 
 use super::SecretFs;
-use super::control::{CONTROL, ControlFile};
+use super::control::CONTROL;
 use super::draft::{Place, Target};
 use super::errno::{FsError, errno_name, remedy};
 use super::lookup::{CERTIFICATE, CURRENT, META, VALUE, VERSIONS};
@@ -180,7 +180,7 @@ impl SecretFs {
             Target::Restore(name) | Target::Scratch(Place::Backups, name) => format!("backup/{name}"),
             Target::Scratch(Place::Secret(secret), name) => format!("secrets/{secret}/{name}"),
             Target::Scratch(Place::Files, name) => format!("files/{name}"),
-            Target::Refresh => self.path_of(&Node::ControlFile(ControlFile::Refresh)),
+            Target::Control(file) => self.path_of(&Node::ControlFile(*file)),
             Target::Nameless => "?".to_owned(),
         }
     }

@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::pages::all_pages;
 use crate::secret::{DeletedSecret, SecretName, SecretProperties};
-use crate::store::{ErrorKind, Found, SecretStore, StoreError, Wait};
+use crate::store::{ErrorKind, Found, Operation, StoreError, Wait};
 
 use super::attr::{Attr, DirEntry, Entry, Kind, Stat};
 use super::certificate::{CertificateFile, is_certificate};
@@ -174,7 +175,7 @@ impl SecretFs {
     pub(super) fn deleted_secret(&self, secret: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
         match self.store.get_deleted(secret, wait) {
             Err(error) if error.kind == ErrorKind::Disabled => {
-                let listed = all_deleted(&*self.store, wait)?;
+                let listed = all_pages(Operation::ListDeleted, |from| self.store.list_deleted(from, wait))?;
                 listed.into_iter().find(|item| item.properties.name == *secret).ok_or(error)
             }
             answer => answer,
@@ -233,7 +234,7 @@ impl SecretFs {
     }
 
     fn versions(&self, call: &Call, secret: &SecretName) -> FsResult<Vec<DirEntry>> {
-        let listed = all_versions(&*self.store, secret, call.wait)?;
+        let listed = self.all_versions(secret, call.wait)?;
         let mut entries = Vec::with_capacity(2 * listed.len() + 1);
         for version in listed.into_iter().filter_map(|item| item.version) {
             let node = Node::OldVersion(secret.clone(), version.clone());
@@ -245,6 +246,11 @@ impl SecretFs {
             entries.push(self.dir_entry(&Node::Current(secret.clone()), CURRENT));
         }
         Ok(entries)
+    }
+
+    /// A secret's versions, all pages.
+    pub(super) fn all_versions(&self, secret: &SecretName, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
+        all_pages(Operation::ListVersions, |from| self.store.list_versions(secret, from, wait))
     }
 
     pub(super) fn dir_entry(&self, node: &Node, name: &str) -> DirEntry {
@@ -281,35 +287,5 @@ impl SecretFs {
     /// Closes a directory.
     pub fn releasedir(&self, handle: u64) {
         self.state().handles.remove(&handle);
-    }
-}
-
-/// The deleted secrets, all pages.
-fn all_deleted(store: &dyn SecretStore, wait: Wait) -> Result<Vec<DeletedSecret>, StoreError> {
-    let (mut items, mut next) = (Vec::new(), None);
-    loop {
-        let page = store.list_deleted(next.as_ref(), wait)?;
-        items.extend(page.items);
-        match page.next {
-            Some(more) => next = Some(more),
-            None => return Ok(items),
-        }
-    }
-}
-
-/// A secret's versions, all pages.
-pub(super) fn all_versions(
-    store: &dyn SecretStore,
-    secret: &SecretName,
-    wait: Wait,
-) -> Result<Vec<SecretProperties>, StoreError> {
-    let (mut items, mut next) = (Vec::new(), None);
-    loop {
-        let page = store.list_versions(secret, next.as_ref(), wait)?;
-        items.extend(page.items);
-        match page.next {
-            Some(more) => next = Some(more),
-            None => return Ok(items),
-        }
     }
 }

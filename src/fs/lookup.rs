@@ -12,7 +12,7 @@ use super::attr::{Attr, Entry, Stat};
 use super::certificate::{CertificateFile, is_certificate};
 use super::draft::{Place, Target};
 use super::errno::{FsError, FsResult};
-use super::list::{ROOT_NAMES, all_versions};
+use super::list::ROOT_NAMES;
 use super::save::is_refused;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, Notice, SecretFs};
@@ -337,7 +337,7 @@ impl SecretFs {
     /// Which version is current where the get of it is refused: the one made last, if that was only one. Dates have
     /// one-second grain, and a wrong answer is worse than none.
     fn newest_version(&self, secret: &SecretName, refused: StoreError, wait: Wait) -> FsResult<Version> {
-        let mut listed = all_versions(&*self.store, secret, wait)?;
+        let mut listed = self.all_versions(secret, wait)?;
         if refused.kind == ErrorKind::Disabled {
             listed.retain(SecretProperties::is_disabled);
         }
@@ -356,7 +356,7 @@ impl SecretFs {
         version: &Version,
         wait: Wait,
     ) -> FsResult<SecretProperties> {
-        match all_versions(&*self.store, secret, wait) {
+        match self.all_versions(secret, wait) {
             Ok(listed) => listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry),
             Err(error) if error.kind == ErrorKind::Forbidden => {
                 Ok(self.store.get(secret, Some(version), wait)?.properties)

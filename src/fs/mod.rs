@@ -63,6 +63,7 @@ use crate::store::{Operation, SecretStore, StoreError, Wait};
 
 use audit::Audit;
 use content::Content;
+use control::Log;
 use draft::Draft;
 use encoding::Encoding;
 use errno::{FsError, FsResult};
@@ -70,6 +71,31 @@ use processes::{Process, Processes};
 use rights::{Accounts, Rule};
 use state::State;
 use tree::{DraftId, Face, Ino, Node};
+
+/// What the fuzzer reaches that callers need not.
+#[cfg(fuzzing)]
+pub mod fuzzing {
+    use super::errno::FsResult;
+    use crate::secret::{SecretAttributes, SecretProperties};
+
+    /// What an edited `.meta.json` changes of `before`.
+    ///
+    /// # Errors
+    /// If it is none.
+    pub fn changes(bytes: &[u8], before: Option<&SecretProperties>) -> FsResult<SecretAttributes> {
+        super::document::parse(bytes, before)
+    }
+
+    /// The `.meta.json` of a secret.
+    pub fn document(properties: &SecretProperties) -> String {
+        super::document::render(&super::document::live(properties))
+    }
+
+    /// Whether a tag may name a file in `files/`.
+    pub fn is_file_name(name: &str) -> bool {
+        super::flat::is_file_name(name)
+    }
+}
 
 /// Who calls, and how long he can be kept.
 #[derive(Clone, Copy, Debug)]
@@ -182,6 +208,7 @@ pub struct SecretFs {
     metrics: Arc<Metrics>,
     audit: Option<Arc<dyn Audit>>,
     identity: Option<Identity>,
+    log: Option<Arc<dyn Log>>,
     mounted: i64,
     /// The kernel sends no OPEN, or no OPENDIR.
     without: (AtomicBool, AtomicBool),
@@ -210,6 +237,7 @@ impl SecretFs {
             metrics,
             audit: None,
             identity: None,
+            log: None,
             mounted,
             without: Default::default(),
             state: Mutex::default(),
@@ -259,6 +287,11 @@ impl SecretFs {
         Self { identity: Some(identity), ..self }
     }
 
+    /// The same, whose log can be made to say more, or less, through `.akvfs/log`.
+    pub fn logging(self, log: Arc<dyn Log>) -> Self {
+        Self { log: Some(log), ..self }
+    }
+
     /// Where it counts.
     pub fn metrics(&self) -> &Metrics {
         &self.metrics
@@ -274,7 +307,7 @@ impl SecretFs {
         self.state().forget(ino, count);
     }
 
-    /// Inodes, drafts and handles now held, for the tests that watch for leaks.
+    /// Inodes, drafts and handles now held: what a leak would show in.
     pub fn held(&self) -> (usize, usize, usize) {
         self.state().held()
     }

@@ -2,6 +2,7 @@
 //! it here, so whoever looks again sees it.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
 use crate::secret::{SecretName, Version};
 use crate::store::{Change, ErrorKind, News, Wait};
@@ -13,7 +14,7 @@ use super::{Notice, SecretFs};
 impl SecretFs {
     /// Tells the kernel to look again at what a change concerns. An open file keeps a value that was replaced; of one that
     /// may no longer be read, the kernel's pages go too, and its descriptors read no more. `is_moved`: a rename has given the
-    /// files that show the value to the new version already.
+    /// files that show the value to the new version already, after [`drop_all_but_values`](Self::drop_all_but_values).
     pub fn heard(&self, change: &Change, is_moved: bool) {
         let secret = &change.name;
         match change.news {
@@ -21,10 +22,7 @@ impl SecretFs {
                 self.drop_children(secret);
                 self.drop_missing();
             }
-            News::Rotated if is_moved => {
-                self.drop_all_but_values(secret);
-                self.drop_listings();
-            }
+            News::Rotated if is_moved => self.drop_listings(),
             News::Rotated => self.drop_children(secret),
             News::Altered => {
                 self.drop_children(secret);
@@ -45,6 +43,11 @@ impl SecretFs {
     pub fn version_of(&self, change: &Change) -> Option<Version> {
         let found = self.store.find(&change.name, Wait::No).ok().filter(|_| change.news == News::Rotated);
         found.and_then(|found| found.current)
+    }
+
+    /// Waits until the kernel has taken what it was told, at most `limit`.
+    pub fn settle_kernel(&self, limit: Duration) {
+        self.kernel.settle(limit);
     }
 
     fn tell_of_each(&self, inodes: &[Ino], notice: impl Fn(Ino) -> Notice) {

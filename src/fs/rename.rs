@@ -97,7 +97,7 @@ impl SecretFs {
     }
 
     /// The same, but for the files that show the current value.
-    pub(super) fn drop_all_but_values(&self, secret: &SecretName) {
+    pub fn drop_all_but_values(&self, secret: &SecretName) {
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
         for name in [META, VERSIONS, CERTIFICATE] {
             self.kernel.tell(Notice::Entry(dir, name.to_owned()));

@@ -32,7 +32,7 @@ impl SecretFs {
         match &target {
             Target::Value(secret, face) => self.save_value(secret, *face, &bytes, wait)?,
             Target::Meta(secret, version) => self.save_meta(secret, version.as_ref(), &bytes, wait)?,
-            Target::Refresh => self.refresh_named(&bytes, wait)?,
+            Target::Control(file) => self.told(*file, &bytes, wait)?,
             Target::Restore(_) => self.restore(&bytes, wait)?,
             Target::Scratch(..) | Target::Nameless => {}
         }

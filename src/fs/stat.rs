@@ -152,10 +152,15 @@ impl SecretFs {
 
     pub(super) fn directory(&self, node: &Node, mtime: i64, ttl: Duration) -> Entry {
         let ino = self.state().tree.intern(node);
-        // What the mount tells of itself is for its owner, whoever else is let in.
-        let mode = if *node == Node::Control { 0o500 } else { self.options.dir_mode };
+        let mode = if *node == Node::Control { self.control_mode() } else { self.options.dir_mode };
         let attr = Attr { ino, kind: Kind::Directory, mode, mtime, nlink: 2, ..self.ghost_attr() };
         Entry { node: ino, stat: Stat { attr, ttl }, ttl }
+    }
+
+    /// What the mount tells of itself is for its owner, whoever else is let in. Nothing can be put there; but who wakes
+    /// watchers is that owner too, and renames what it shows to him alone.
+    fn control_mode(&self) -> u16 {
+        if self.options.read_only { 0o500 } else { 0o700 }
     }
 
     /// A file whose version comes with the getattr that follows.

@@ -57,6 +57,7 @@ impl SecretFs {
         let about = &self.options.about;
         let metrics = &self.metrics;
         let errors = metrics.errors.all();
+        let (inodes, _, handles) = self.held();
         let status = json!({
             "akvfs": about.version,
             "source": about.source,
@@ -88,6 +89,8 @@ impl SecretFs {
                 "saves": metrics.saves.get(),
                 "versions": metrics.versions.get(),
                 "kernel_requests": metrics.requests.total(),
+                "inodes": inodes,
+                "handles": handles,
             },
             "pending": self.pending(),
             "errors": {

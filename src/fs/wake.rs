@@ -112,24 +112,28 @@ impl SecretFs {
     /// What a name is for the waking thread, where that is another thing than for everybody else.
     pub(super) fn lookup_waking(&self, call: &Call, parent: Ino, name: &str) -> Option<Entry> {
         let is_control = matches!(self.node(parent), Ok(Node::Control));
-        let ino = {
+        let (ino, is_new) = {
             let state = self.state();
             let waking = state.waking.as_ref().filter(|waking| waking.thread == call.thread)?;
-            match is_control {
+            let ino = match is_control {
                 true => waking.is_hidden_name(name)?,
                 false if waking.is_place(parent, name) => *waking.watched.old.first()?,
                 false => return None,
-            }
+            };
+            (ino, ino == waking.watched.new)
         };
-        Some(Entry { node: ino, stat: self.waking_stat(ino).ok()?, ttl: std::time::Duration::ZERO })
+        // The new one is everybody's at once.
+        let stat = if is_new { self.getattr(call, ino) } else { self.waking_stat(ino) };
+        Some(Entry { node: ino, stat: stat.ok()?, ttl: std::time::Duration::ZERO })
     }
 
-    /// The true attributes, but for one more link: so that a file whose last name was renamed over keeps its watches.
+    /// The true attributes, but for one more link, so that a file whose last name was renamed over keeps its watches; and
+    /// its owner may open it for writing, as he has to for its watchers to hear of a close.
     pub(super) fn waking_stat(&self, ino: Ino) -> FsResult<Stat> {
         let bound = self.state().tree.bound(ino).cloned().ok_or_else(|| FsError::plain(libc::ESTALE))?;
         let stat = self.bound_stat(ino, &bound, None);
         let stat = self.permitted(ino, stat);
-        Ok(Stat { attr: Attr { nlink: 2, ..stat.attr }, ..stat })
+        Ok(Stat { attr: Attr { nlink: 2, mode: stat.attr.mode | 0o200, ..stat.attr }, ..stat })
     }
 
     /// A descriptor that is only to be closed again.

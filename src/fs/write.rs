@@ -10,7 +10,6 @@ use crate::store::{ErrorKind, Wait};
 use super::attr::{Attr, Entry, Opened, Stat};
 use super::audit::Purpose;
 use super::backup::in_use;
-use super::control::ControlFile;
 use super::draft::{Draft, Growth, Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::handles::Handle;
@@ -220,7 +219,7 @@ impl SecretFs {
                 Err(FsError::refused(libc::EINVAL, "a .meta.json cannot be cut: write the members to change"))
             }
             // A kernel that does not pass O_TRUNC on cuts the file before it opens it.
-            (Node::ControlFile(ControlFile::Refresh), Some(0)) => Ok(before),
+            (Node::ControlFile(file), Some(0)) if file.takes_words() => Ok(before),
             (Node::ControlFile(_), Some(_)) => Err(FsError::plain(libc::EPERM)),
             (_, Some(_)) => Err(FsError::plain(libc::EISDIR)),
             (_, None) => Ok(Stat { attr: Attr { ..before.attr }, ttl: before.ttl }),

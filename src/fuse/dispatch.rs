@@ -19,7 +19,7 @@ use crate::fs::{Call, SecretFs};
 use crate::store::Wait;
 
 use super::Limits;
-use super::inflight::{Inflight, Reply};
+use super::inflight::{self, Hung, Inflight, Reply};
 use super::pool::Pool;
 
 /// The filesystem as the kernel sees it; [`adapter`](super::adapter) has the requests.
@@ -49,8 +49,8 @@ fn verdict<T>(fs: &SecretFs, asked: &Asked, result: FsResult<T>) -> Result<T, Er
 
 impl Adapter {
     /// Translates for `fs`.
-    pub fn new(fs: Arc<SecretFs>, limits: Limits, clock: Arc<dyn Clock>) -> std::io::Result<Self> {
-        let inflight = Inflight::start(clock.clone())?;
+    pub fn new(fs: Arc<SecretFs>, limits: Limits, clock: Arc<dyn Clock>, hung: Hung) -> std::io::Result<Self> {
+        let inflight = Inflight::start(clock.clone(), hung)?;
         Ok(Self { fs, pool: Pool::default(), inflight, limits, clock })
     }
 
@@ -82,7 +82,7 @@ impl Adapter {
         self.count(asked.operation);
         let call = self.call(request, self.limits.read);
         match guarded(&self.fs, |fs| act(fs, &Call { wait: Wait::No, ..call })) {
-            Err(error) if error.is_not_in_memory() => self.on_pool(call, asked, reply, act, send),
+            Err(error) if error.is_not_in_memory() => self.on_pool(call, self.limits.read, asked, reply, act, send),
             result => send(reply, verdict(&self.fs, &asked, result)),
         }
     }
@@ -98,12 +98,13 @@ impl Adapter {
     ) {
         self.count(asked.operation);
         let call = self.call(request, self.limits.change);
-        self.on_pool(call, asked, reply, act, send);
+        self.on_pool(call, self.limits.change, asked, reply, act, send);
     }
 
     fn on_pool<R: Send + 'static, T: Answer>(
         &self,
         call: Call,
+        limit: Duration,
         asked: Asked,
         reply: R,
         act: impl FnOnce(&SecretFs, &Call) -> FsResult<T> + Send + 'static,
@@ -111,7 +112,8 @@ impl Adapter {
     ) {
         let (reply, fs, inflight) = (Reply::new(reply), self.fs.clone(), self.inflight.clone());
         let early = reply.clone();
-        let ticket = inflight.add(call.thread, move || {
+        let request = inflight::Request { operation: asked.operation, thread: call.thread, limit };
+        let ticket = inflight.add(request, move || {
             if let Some(reply) = early.take() {
                 send(reply, Err(Errno::EINTR));
             }

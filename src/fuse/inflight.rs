@@ -1,8 +1,11 @@
-//! Requests under way, and the one thread that lets go of callers who are being killed.
+//! Requests under way, and the one thread that lets go of callers who are being killed, and notices what never ends.
 //!
 //! The kernel says so by FUSE_INTERRUPT, which fuser 0.18 does not pass on: a caller in a request that waits for the
 //! vault could not be killed until it is answered. A fatal signal puts SIGKILL into the pending set of the calling
 //! thread, and nothing else does (measured), so that is looked for. The work itself goes on; only nobody waits for it.
+//!
+//! Every request ends within its limit. One that takes twice as long hangs inside, in a lock or a system call: nothing but
+//! the end of this process frees its caller, and whoever started the list is told so.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -18,11 +21,31 @@ const SHORT: Duration = Duration::from_millis(100);
 /// How often the longer ones are.
 const LOOK_EVERY: Duration = Duration::from_millis(50);
 
-struct Waiting {
-    thread: u32,
-    since: Moment,
-    let_go: Box<dyn FnOnce() + Send>,
+/// How often a request must be found to be overdue: a process that was stopped, or a machine that stood still, gets on with
+/// its requests in this time.
+const OVERDUE_LOOKS: u32 = 40;
+
+/// A request.
+pub struct Request {
+    /// What it does, for messages.
+    pub operation: &'static str,
+    /// Who waits for it; 0 if that is not known.
+    pub thread: u32,
+    /// When it should have ended.
+    pub limit: Duration,
 }
+
+struct Waiting {
+    request: Request,
+    since: Moment,
+    /// How often it was found to be overdue.
+    overdue: u32,
+    /// `None` when the caller is gone.
+    let_go: Option<Box<dyn FnOnce() + Send>>,
+}
+
+/// Is told, once, what hangs.
+pub type Hung = Box<dyn FnOnce(String) + Send>;
 
 #[derive(Default)]
 struct State {
@@ -59,18 +82,18 @@ impl<R> Reply<R> {
 }
 
 impl Inflight {
-    /// An empty list, with its thread.
-    pub fn start(clock: Arc<dyn Clock>) -> io::Result<Self> {
+    /// An empty list, with its thread, which tells `hung` of a request that does not end.
+    pub fn start(clock: Arc<dyn Clock>, hung: Hung) -> io::Result<Self> {
         let inflight = Self { shared: Arc::default(), clock };
         let watcher = inflight.clone();
-        thread::Builder::new().name("akvfs-inflight".into()).spawn(move || watcher.watch())?;
+        thread::Builder::new().name("akvfs-inflight".into()).spawn(move || watcher.watch(hung))?;
         Ok(inflight)
     }
 
-    /// Notes that `thread` waits from now on; `let_go` answers it in our stead. The ticket is for
+    /// Notes that `request` is under way from now on; `let_go` answers it in our stead. The ticket is for
     /// [`done`](Self::done).
-    pub fn add(&self, thread: u32, let_go: impl FnOnce() + Send + 'static) -> u64 {
-        let waiting = Waiting { thread, since: self.clock.moment(), let_go: Box::new(let_go) };
+    pub fn add(&self, request: Request, let_go: impl FnOnce() + Send + 'static) -> u64 {
+        let waiting = Waiting { request, since: self.clock.moment(), overdue: 0, let_go: Some(Box::new(let_go)) };
         let mut state = self.state();
         state.next += 1;
         let ticket = state.next;
@@ -90,28 +113,61 @@ impl Inflight {
         self.shared.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn watch(&self) {
+    fn watch(&self, hung: Hung) {
+        let mut hung = Some(hung);
         loop {
+            self.wait_for_some();
             for (ticket, thread) in self.long_ones() {
-                let waiting = if is_dying(thread) { self.state().requests.remove(&ticket) } else { None };
-                if let Some(waiting) = waiting {
+                if is_dying(thread)
+                    && let Some(let_go) = self.take_let_go(ticket)
+                {
                     tracing::debug!("thread {thread} is being killed: its request is answered, its work goes on");
-                    (waiting.let_go)();
+                    let_go();
                 }
+            }
+            if let Some(what) = self.find_hung()
+                && let Some(hung) = hung.take()
+            {
+                hung(what);
             }
         }
     }
 
     /// Waits a while, or until there are any.
-    fn long_ones(&self) -> Vec<(u64, u32)> {
+    fn wait_for_some(&self) {
         let state = self.state();
-        let state = match state.requests.is_empty() {
-            true => self.shared.1.wait(state).unwrap_or_else(PoisonError::into_inner),
-            false => self.shared.1.wait_timeout(state, LOOK_EVERY).unwrap_or_else(PoisonError::into_inner).0,
-        };
+        if state.requests.is_empty() {
+            drop(self.shared.1.wait(state));
+        } else {
+            drop(self.shared.1.wait_timeout(state, LOOK_EVERY));
+        }
+    }
+
+    /// Those whose caller is still there.
+    fn long_ones(&self) -> Vec<(u64, u32)> {
         let now = self.clock.moment();
-        let is_long = |waiting: &Waiting| waiting.thread != 0 && now.since(waiting.since) >= SHORT;
-        state.requests.iter().filter(|(_, waiting)| is_long(waiting)).map(|(ticket, w)| (*ticket, w.thread)).collect()
+        let state = self.state();
+        let is_long = |waiting: &Waiting| {
+            waiting.request.thread != 0 && waiting.let_go.is_some() && now.since(waiting.since) >= SHORT
+        };
+        let long = state.requests.iter().filter(|(_, waiting)| is_long(waiting));
+        long.map(|(ticket, waiting)| (*ticket, waiting.request.thread)).collect()
+    }
+
+    fn take_let_go(&self, ticket: u64) -> Option<Box<dyn FnOnce() + Send>> {
+        self.state().requests.get_mut(&ticket)?.let_go.take()
+    }
+
+    /// What has taken twice its limit for some while.
+    fn find_hung(&self) -> Option<String> {
+        let now = self.clock.moment();
+        let mut state = self.state();
+        state.requests.values_mut().find_map(|waiting| {
+            let (Request { operation, limit, .. }, took) = (&waiting.request, now.since(waiting.since));
+            waiting.overdue += u32::from(took >= *limit * 2);
+            let what = || format!("a {operation} has taken {:.0} s, and its limit is {limit:?}", took.as_secs_f64());
+            (waiting.overdue >= OVERDUE_LOOKS).then(what)
+        })
     }
 }
 
@@ -129,16 +185,40 @@ mod tests {
         assert_eq!((reply.take(), other.take()), (Some("answer"), None));
     }
 
+    fn list(hung: impl FnOnce(String) + Send + 'static) -> Inflight {
+        Inflight::start(SystemClock::shared(), Box::new(hung)).expect("started")
+    }
+
+    fn request(thread: u32, limit: Duration) -> Request {
+        Request { operation: "read", thread, limit }
+    }
+
     #[test]
     fn a_living_caller_is_not_let_go_and_no_signal_but_a_fatal_one_is_taken_for_death() {
-        let inflight = Inflight::start(SystemClock::shared()).expect("started");
+        let inflight = list(|what| panic!("{what}"));
         let mut child = Command::new("sleep").arg("60").spawn().expect("sleep runs");
         let (tell, told) = mpsc::channel();
-        let ticket = inflight.add(child.id(), move || tell.send(()).expect("heard"));
+        let ticket = inflight.add(request(child.id(), Duration::from_secs(60)), move || tell.send(()).expect("heard"));
         assert!(told.recv_timeout(3 * SHORT).is_err(), "alive");
         inflight.done(ticket);
         assert!(told.recv().is_err(), "done: nobody is left to be let go");
         child.kill().expect("killed");
         child.wait().expect("reaped");
+    }
+
+    #[test]
+    fn what_takes_twice_its_limit_is_told_once_and_what_ends_is_not() {
+        let (tell, told) = mpsc::channel();
+        let inflight = list(move |what| tell.send(what).expect("heard"));
+        let limit = Duration::from_millis(20);
+        let ends = inflight.add(request(0, limit), || {});
+        let hangs = inflight.add(request(0, limit), || {});
+        let slow = inflight.add(request(0, Duration::from_secs(600)), || {});
+        inflight.done(ends);
+        let what = told.recv_timeout(Duration::from_secs(60)).expect("told");
+        assert!(what.contains("a read") && what.contains("its limit is 20ms"), "{what}");
+        assert!(told.recv_timeout(LOOK_EVERY * OVERDUE_LOOKS).is_err(), "once");
+        inflight.done(hangs);
+        inflight.done(slow);
     }
 }

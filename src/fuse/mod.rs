@@ -3,7 +3,7 @@
 //! - [`adapter`]: each request becomes one call of [`crate::fs::SecretFs`], each answer one reply.
 //! - [`dispatch`]: where a call runs, and what becomes of its answer.
 //! - [`reply`]: answers in the kernel's words.
-//! - [`inflight`]: lets go of callers who are being killed.
+//! - [`inflight`]: lets go of callers who are being killed, and notices what hangs.
 //! - [`pool`]: threads for what may have to wait; the event loops never do.
 //! - [`notify`]: the one thread that tells the kernel what to drop.
 
@@ -28,6 +28,7 @@ use crate::clock::Clock;
 use crate::fs::SecretFs;
 
 use dispatch::Adapter;
+use inflight::Hung;
 use notify::Announcer;
 
 /// Event loops: enough that answers from memory do not queue behind each other on a small machine.
@@ -67,7 +68,7 @@ pub struct Serving {
 }
 
 impl Serving {
-    /// Mounts `fs`, with INIT done when this returns.
+    /// Mounts `fs`, with INIT done when this returns. `hung` is told of a request that will never end.
     pub fn start(
         fs: Arc<SecretFs>,
         announcer: &Arc<Announcer>,
@@ -75,11 +76,12 @@ impl Serving {
         shown: Shown<'_>,
         limits: Limits,
         clock: Arc<dyn Clock>,
+        hung: Hung,
     ) -> io::Result<Self> {
         let mut config = Config::default();
         config.n_threads = Some(EVENT_LOOPS);
         config.mount_options = mount_options(shown.source, shown.read_only);
-        let adapter = Adapter::new(fs, limits, clock)?;
+        let adapter = Adapter::new(fs, limits, clock, hung)?;
         let session = match device {
             Device::MountOn(dir) => {
                 config.acl = if shown.to_others { SessionACL::All } else { SessionACL::Owner };

@@ -28,6 +28,10 @@ impl Access {
         if self.local_names_only && !origin.is_local() {
             return Err(Refusal::ForeignHost);
         }
+        let page = request.page.as_deref().map(Origin::of_page);
+        if self.local_names_only && page.is_some_and(|page| !page.is_some_and(|page| page.is_local())) {
+            return Err(Refusal::ForeignPage);
+        }
         let given = request.authorization.as_deref().and_then(|header| bearer(header));
         match (given, &self.token) {
             (None, _) => Err(Refusal::NoToken),

@@ -16,6 +16,8 @@ pub enum Refusal {
     WrongToken,
     /// The `Host` is none this vault may be called by.
     ForeignHost,
+    /// A browser asks for a page of another place.
+    ForeignPage,
     /// The caller lacks this permission.
     Denied(&'static str),
     /// Too many requests came within a second.
@@ -104,6 +106,7 @@ impl Refusal {
         match self {
             Self::NoToken | Self::WrongToken => (401, "Unauthorized", None),
             Self::ForeignHost => (421, "MisdirectedRequest", None), // choice: the service never sees such a request
+            Self::ForeignPage => (403, FORBIDDEN, None),            // choice: likewise
             Self::TooLarge => (413, "RequestEntityTooLarge", None), // choice
             Self::ApiVersion(_) | Self::InvalidName(_) | Self::InvalidProperties(_) => (400, BAD, None),
             Self::InvalidParameter(_) | Self::TooManyVersions(_) | Self::Conversion => (400, BAD, None), // choice
@@ -137,6 +140,7 @@ impl Refusal {
                  addresses."
                     .into()
             }
+            Self::ForeignPage => "This local vault answers no page of another place.".into(),
             Self::TooLarge => "The request body is too large.".into(),
             Self::ApiVersion(given) => format!(
                 "The specified version ({given}) is not recognized. Consider using the latest supported version \

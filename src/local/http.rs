@@ -89,15 +89,21 @@ impl Exchanges {
         }
         let (head, body) = incoming.into_parts();
         let mut request = read_head(self.scheme, peer, &head);
-        match tokio::time::timeout(BODY_TIMEOUT, read_body(body, body_limit(&request))).await {
-            Ok(Ok(Some(bytes))) => request.body = bytes,
-            Ok(Ok(None)) => return Ok(respond(routes::refuse(&Refusal::TooLarge, &request))),
+        let admitted = routes::admit(&self.access, &request);
+        // Of what a stranger sends nothing is kept.
+        let limit = if admitted.is_ok() { body_limit(&request) } else { 0 };
+        let body = match tokio::time::timeout(BODY_TIMEOUT, read_body(body, limit)).await {
+            Ok(Ok(body)) => body,
             Ok(Err(_)) | Err(_) => return Err(HungUp),
-        }
-        match routes::admit(&self.access, &request) {
-            Ok(_) if self.is_too_much() => Ok(respond(routes::refuse(&Refusal::Throttled, &request))),
-            Ok(admitted) => self.answer(admitted, request).await,
-            Err(reply) => Ok(respond(reply)),
+        };
+        match (admitted, body) {
+            (Err(reply), _) => Ok(respond(reply)),
+            (Ok(_), None) => Ok(respond(routes::refuse(&Refusal::TooLarge, &request))),
+            (Ok(_), Some(_)) if self.is_too_much() => Ok(respond(routes::refuse(&Refusal::Throttled, &request))),
+            (Ok(admitted), Some(body)) => {
+                request.body = body;
+                self.answer(admitted, request).await
+            }
         }
     }
 
@@ -164,6 +170,7 @@ fn read_head(scheme: &'static str, peer: IpAddr, head: &Parts) -> Request {
         query: head.uri.query().unwrap_or_default().to_owned(),
         scheme,
         host: head.uri.authority().map(ToString::to_string).or_else(|| header("host")),
+        page: header("origin"),
         authorization: header("authorization").map(Zeroizing::new),
         client_request_id: header("x-ms-client-request-id"),
         peer,
@@ -172,7 +179,7 @@ fn read_head(scheme: &'static str, peer: IpAddr, head: &Parts) -> Request {
 }
 
 fn body_limit(request: &Request) -> usize {
-    let restores = request.authorization.is_some() && request.path.ends_with("/restore");
+    let restores = request.path.ends_with("/restore");
     if restores { MAX_RESTORE_BODY } else { MAX_BODY }
 }
 

@@ -16,6 +16,8 @@ mod blob;
 mod challenge;
 mod errors;
 mod faults;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 mod http;
 mod model;
 mod operations;

@@ -26,6 +26,8 @@ pub struct Request {
     pub scheme: &'static str,
     /// The `Host` header, or the authority of an absolute target.
     pub host: Option<String>,
+    /// The `Origin` header: the page on whose behalf a browser asks. No other program sends it.
+    pub page: Option<String>,
     /// The `Authorization` header.
     pub authorization: Option<Zeroizing<String>>,
     /// The `x-ms-client-request-id` header.
@@ -250,6 +252,13 @@ impl Origin {
     /// The vault's URL with the port in any case: what a nextLink starts with.
     pub fn url_with_port(&self) -> String {
         format!("{}://{}:{}", self.scheme, self.host, self.port.unwrap_or(self.default_port()))
+    }
+
+    /// Reads an `Origin` header; `None` for one of no address, such as `null`.
+    pub fn of_page(header: &str) -> Option<Self> {
+        let (scheme, host) = header.split_once("://")?;
+        let scheme = ["http", "https"].into_iter().find(|known| scheme.eq_ignore_ascii_case(known))?;
+        Self::parse(scheme, host)
     }
 
     /// Whether this names the machine itself, so that no name of somebody else's can have led here.

@@ -6,9 +6,12 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+use crate::clock::SystemClock;
+use crate::private::{self, Rule};
 use crate::secret::{SecretName, Version};
 
 use super::blob::BackupKey;
@@ -25,12 +28,19 @@ const LAYOUT: &[u8] = b"1";
 /// Behind every version, all of which are hexadecimal digits.
 const AFTER_VERSIONS: &str = "g";
 
+/// How long a daemon may take to end (DESIGN 5), and between two looks whether it has.
+const ENDING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
+
 /// What went wrong with a store.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
     /// The file.
     #[error("{0}")]
     File(#[from] std::io::Error),
+    /// Others may get at the file.
+    #[error("{0}")]
+    Exposed(String),
     /// The database.
     #[error("{0}")]
     Database(Box<redb::Error>),
@@ -70,10 +80,11 @@ impl Store {
         Ok((Self { database: None }, Contents { secrets: Vec::new(), key: BackupKey::generate()? }))
     }
 
-    /// Opens the file at `path`, making it (mode 0600) if it is not there. One process at a time.
+    /// Opens the file at `path`, making it (mode 0600) if it is not there. One process at a time; whoever comes while
+    /// another one is still ending waits for that.
     pub fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
         make_private(path)?;
-        let database = Database::create(path).map_err(Redb)?;
+        let database = open_alone(path).map_err(Redb)?;
         let key = prepare(&database)?;
         let secrets = read_all(&database)?;
         Ok((Self { database: Some(database) }, Contents { secrets, key }))
@@ -90,13 +101,26 @@ impl Store {
     }
 }
 
-/// Makes the file if it is not there (redb takes an empty one for new), and its name durable.
-fn make_private(path: &Path) -> Result<(), std::io::Error> {
-    OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-    match path.parent() {
-        Some(dir) if dir != Path::new("") => File::open(dir)?.sync_all(),
-        _ => File::open(".")?.sync_all(),
+fn open_alone(path: &Path) -> Result<Database, DatabaseError> {
+    let clock = SystemClock::shared();
+    let end = clock.moment() + ENDING;
+    loop {
+        match Database::create(path) {
+            Err(DatabaseError::DatabaseAlreadyOpen) if clock.moment() < end => clock.sleep(PAUSE),
+            opened => return opened,
+        }
     }
+}
+
+/// Makes the file if it is not there (redb takes an empty one for new), and its name durable.
+fn make_private(path: &Path) -> Result<(), StoreError> {
+    let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
+    private::check_opened(&file, Rule::Private).map_err(StoreError::Exposed)?;
+    match path.parent() {
+        Some(dir) if dir != Path::new("") => File::open(dir)?.sync_all()?,
+        _ => File::open(".")?.sync_all()?,
+    }
+    Ok(())
 }
 
 /// Makes the tables, checks the layout, and gives the key: all in one commit, so that no file is half prepared.
@@ -172,4 +196,22 @@ fn read_all(database: &Database) -> Result<Vec<Secret>, StoreError> {
         secrets.push(secret);
     }
     Ok(secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_while_another_one_ends_waits_for_that() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("vault.redb");
+        let (first, _) = Store::open(&path).expect("opens");
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Store::open(&path).map(drop));
+            SystemClock::shared().sleep(10 * PAUSE);
+            drop(first);
+            second.join().expect("no panic").expect("opens when the first is gone");
+        });
+    }
 }

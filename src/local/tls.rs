@@ -7,7 +7,7 @@
 
 use std::collections::HashMap;
 use std::fs::{self, OpenOptions};
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -23,6 +23,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
 use time::{Duration, OffsetDateTime};
+
+use crate::private::{self, Rule};
 
 /// The longest life that clients accept of a server's certificate.
 const LEAF_DAYS: i64 = 397;
@@ -48,7 +50,8 @@ pub fn configure(dir: &Path, now: OffsetDateTime) -> Result<ServerConfig, Failur
 fn load_or_create(dir: &Path, now: OffsetDateTime) -> Result<Issuer<'static, KeyPair>, Failure> {
     let (certificate, key) = (dir.join("ca.pem"), dir.join("ca.key"));
     if certificate.exists() && key.exists() {
-        let key = KeyPair::from_pem(&fs::read_to_string(key)?)?;
+        let text = private::read(&key, Rule::Private).map_err(|why| format!("{}: {why}", key.display()))?;
+        let key = KeyPair::from_pem(std::str::from_utf8(&text)?)?;
         return Ok(Issuer::from_ca_cert_pem(&fs::read_to_string(certificate)?, key)?);
     }
     fs::create_dir_all(dir)?;
@@ -61,7 +64,12 @@ fn load_or_create(dir: &Path, now: OffsetDateTime) -> Result<Issuer<'static, Key
 /// Writes a file whole or not at all.
 fn write_new(path: &Path, bytes: &[u8], mode: u32) -> Result<(), Failure> {
     let fresh = path.with_extension("new");
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(mode).open(&fresh)?;
+    // What an interrupted start left may be another's, or open to others.
+    match fs::remove_file(&fresh) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(&fresh)?;
     file.write_all(bytes)?;
     file.sync_all()?;
     Ok(fs::rename(fresh, path)?)

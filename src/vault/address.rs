@@ -126,6 +126,11 @@ impl Vault {
         is_loopback(&self.root)
     }
 
+    /// Whether nothing that is sent to it is encrypted.
+    pub(super) fn is_plain(&self) -> bool {
+        self.root.scheme() == "http"
+    }
+
     /// Whether `url` has this vault's scheme, host and port, and no user.
     pub(super) fn owns(&self, url: &Url) -> bool {
         self.root.origin() == url.origin() && url.username().is_empty() && url.password().is_none()

@@ -1,6 +1,7 @@
 //! Calls with their retries: a read until it succeeds or is out of time, a change until it is known what became of
 //! it. Knows when to try again ([`retry`]) and when to look instead; what to look at, it is told.
 
+use super::answer::OfSecret;
 use super::link::{Call, Failed, Link};
 use super::reply::Reply;
 use super::retry::{self, Decision, Outcome, Try};
@@ -34,7 +35,7 @@ const MAX_DOUBTS: u32 = 2;
 
 impl Link {
     /// Sends `call`, which changes nothing, until `read` has its answer.
-    pub(super) fn read<T>(&self, call: &Call<'_>, wait: Wait, read: Reader<T>) -> Result<T, StoreError> {
+    pub(super) fn read<T: OfSecret>(&self, call: &Call<'_>, wait: Wait, read: Reader<T>) -> Result<T, StoreError> {
         self.begin(call, wait)?;
         let mut tries = 0;
         loop {
@@ -52,7 +53,7 @@ impl Link {
 
     /// Sends `call`, which changes the vault, until it is carried out once. When it may have been without our
     /// knowing, `look` tells; nothing is sent again before it has said that nothing happened.
-    pub(super) fn change<T>(
+    pub(super) fn change<T: OfSecret>(
         &self,
         call: &Call<'_>,
         wait: Wait,
@@ -117,7 +118,7 @@ impl Link {
         }
     }
 
-    fn one_try<T>(&self, call: &Call<'_>, wait: Wait, read: Reader<T>) -> Result<T, Box<Miss>> {
+    fn one_try<T: OfSecret>(&self, call: &Call<'_>, wait: Wait, read: Reader<T>) -> Result<T, Box<Miss>> {
         let reply = self.attempt(call, wait).map_err(|failed| {
             let (outcome, error) = (failed.outcome, unanswered(call, failed));
             Box::new(Miss { outcome, error, retry_after: None })

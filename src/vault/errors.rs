@@ -56,7 +56,10 @@ pub(super) fn classify(
         // Purge protection is the one refusal of a purge that comes without an inner code.
         (403, "", _) if operation == Operation::Purge => ErrorKind::PurgeProtected,
         (403, ..) => ErrorKind::Forbidden,
-        (404, _, "SecretNotFound") => ErrorKind::NotFound,
+        // A listing of all is never missing: whoever says so must not be taken for an empty vault.
+        (404, _, "SecretNotFound") if !matches!(operation, Operation::List | Operation::ListDeleted) => {
+            ErrorKind::NotFound
+        }
         (409, "ObjectIsDeletedButRecoverable", _) => ErrorKind::Deleted,
         (409, "ObjectIsBeingDeleted", _) => ErrorKind::BeingDeleted,
         (409, "ObjectIsBeingRecovered", _) => ErrorKind::BeingRecovered,
@@ -132,6 +135,9 @@ mod tests {
             (Operation::Purge, 403, "Forbidden", "", PurgeProtected),
             (Operation::Get, 404, "SecretNotFound", "", NotFound),
             (Operation::Get, 404, "ResourceNotFound", "", Broken),
+            (Operation::ListVersions, 404, "SecretNotFound", "", NotFound),
+            (Operation::List, 404, "SecretNotFound", "", Broken),
+            (Operation::ListDeleted, 404, "SecretNotFound", "", Broken),
             (Operation::Set, 405, "MethodNotAllowed", "", Invalid),
             (Operation::Set, 409, "Conflict", "ObjectIsDeletedButRecoverable", Deleted),
             (Operation::Set, 409, "Conflict", "ObjectIsBeingDeleted", BeingDeleted),

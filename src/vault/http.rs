@@ -23,6 +23,7 @@ use super::address::Vault;
 use super::auth::Token;
 use super::options::{ClientOptions, Proxy};
 use super::reply::Reply;
+use crate::private::{self, Rule};
 
 /// Header lines of one answer; the service sends 17.
 const MAX_HEADERS: usize = 64;
@@ -123,8 +124,11 @@ impl Http {
         }
         if let Some(file) = &options.ca_file {
             builder = trust(builder, file)?;
+        } else if vault.is_plain() {
+            // Nothing is encrypted, so a machine without any authority will do.
+            builder = builder.tls_certs_only([]);
         }
-        let client = builder.build().map_err(|error| SetupError::Http(chain(&error)))?;
+        let client = builder.build().map_err(|error| SetupError::Http(with_remedy(chain(&error))))?;
         Ok(Self { client, vault: vault.clone() })
     }
 
@@ -153,6 +157,14 @@ impl Http {
     }
 }
 
+/// What the library says of a machine that trusts nobody is not what to do about it.
+fn with_remedy(reason: String) -> String {
+    match reason.contains("No CA certificates were loaded") {
+        true => format!("{reason}; apt-get install ca-certificates, or name a file of authorities in SSL_CERT_FILE"),
+        false => reason,
+    }
+}
+
 fn base_client(options: &ClientOptions) -> ClientBuilder {
     Client::builder()
         .user_agent(concat!("akvfs/", env!("CARGO_PKG_VERSION")))
@@ -173,7 +185,8 @@ fn base_client(options: &ClientOptions) -> ClientBuilder {
 
 fn trust(builder: ClientBuilder, file: &Path) -> Result<ClientBuilder, SetupError> {
     let refuse = |why: String| SetupError::CaFile(file.display().to_string(), why);
-    let pem = std::fs::read(file).map_err(|error| refuse(error.to_string()))?;
+    // Who can write it can be anybody's vault.
+    let pem = private::read(file, Rule::Readable).map_err(refuse)?;
     let authorities = reqwest::Certificate::from_pem_bundle(&pem).map_err(|error| refuse(chain(&error)))?;
     if authorities.is_empty() {
         return Err(refuse("no certificate in it".to_owned()));

@@ -19,6 +19,7 @@ mod calls;
 pub mod challenge;
 mod doubt;
 mod errors;
+mod few;
 mod http;
 mod limits;
 mod link;
@@ -39,7 +40,9 @@ pub mod wire;
 use std::sync::Arc;
 
 pub use address::{UrlError, Vault, vault_url};
-pub use auth::{AuthError, AuthKind, AuthOptions, StaticToken, Token, TokenSource, azure_tokens, local_token};
+pub use auth::{
+    AuthError, AuthKind, AuthOptions, Reach, Runner, StaticToken, Token, TokenSource, azure_tokens, local_token,
+};
 pub use http::SetupError;
 use link::Link;
 pub use options::{ClientOptions, Proxy};
@@ -63,6 +66,19 @@ pub mod fuzzing {
     /// Where `link`, found in a listing of the secrets of `vault`, would lead a request.
     pub fn follow(vault: &Vault, link: &str) -> Option<url::Url> {
         vault.follow(link, Target::Secrets, "7.6").ok()
+    }
+
+    /// Whether `text` is a file of credentials, and the message if it is not.
+    ///
+    /// # Errors
+    /// The message.
+    pub fn credentials(text: &str) -> Result<(), String> {
+        super::auth::check_credentials(text)
+    }
+
+    /// What the middle part of a token says of whom it is for.
+    pub fn claims(payload: &str) -> Option<String> {
+        super::wire::claims(payload).map(|claims| claims.to_string())
     }
 }
 

@@ -1,17 +1,10 @@
 //! Listings as iterators, item by item or page by page. Knows how to ask for the next page and nothing of where it
 //! comes from.
 
-use std::collections::HashSet;
-use std::collections::hash_map::DefaultHasher;
-use std::hash::{Hash, Hasher};
-
-use crate::store::{Continuation, ErrorKind, Operation, Page, StoreError};
+use crate::pages::Followed;
+use crate::store::{Continuation, Operation, Page, StoreError};
 
 type Fetch<T> = Box<dyn FnMut(Option<&Continuation>) -> Result<Page<T>, StoreError> + Send>;
-
-/// Pages that a listing may have; the service's are of 25, so this is a million items. A server that goes on for
-/// ever ends here.
-const MAX_PAGES: usize = 40_000;
 
 /// The items of a listing. Ends with the last one or behind the first error.
 pub struct Pager<T> {
@@ -24,7 +17,7 @@ impl<T> Pager<T> {
         operation: Operation,
         fetch: impl FnMut(Option<&Continuation>) -> Result<Page<T>, StoreError> + Send + 'static,
     ) -> Self {
-        let pages = Pages { operation, fetch: Box::new(fetch), next: Some(None), followed: HashSet::new() };
+        let pages = Pages { operation, fetch: Box::new(fetch), next: Some(None), followed: Followed::default() };
         Self { pages, items: Vec::new().into_iter() }
     }
 
@@ -56,25 +49,8 @@ pub struct Pages<T> {
     fetch: Fetch<T>,
     /// Where the next page starts; `None` when there is none.
     next: Option<Option<Continuation>>,
-    /// The hashes of what was followed, which is smaller than the links.
-    followed: HashSet<u64>,
-}
-
-impl<T> Pages<T> {
-    /// Whether `from` may still be followed. A listing that is cut short must not look complete, so if not, that is
-    /// an error.
-    fn follow(&mut self, from: &Continuation) -> Result<(), StoreError> {
-        let mut hasher = DefaultHasher::new();
-        from.0.hash(&mut hasher);
-        let why = if !self.followed.insert(hasher.finish()) {
-            "the listing leads back to itself"
-        } else if self.followed.len() > MAX_PAGES {
-            "the listing does not end"
-        } else {
-            return Ok(());
-        };
-        Err(StoreError::local(self.operation, None, ErrorKind::Broken, why))
-    }
+    /// Nobody keeps the items.
+    followed: Followed,
 }
 
 impl<T> Iterator for Pages<T> {
@@ -82,7 +58,7 @@ impl<T> Iterator for Pages<T> {
 
     fn next(&mut self) -> Option<Self::Item> {
         let from = self.next.take()?;
-        if let Some(Err(error)) = from.as_ref().map(|from| self.follow(from)) {
+        if let Some(Err(error)) = from.as_ref().map(|from| self.followed.follow(self.operation, from)) {
             return Some(Err(error));
         }
         let fetched = (self.fetch)(from.as_ref());
@@ -96,7 +72,7 @@ impl<T> Iterator for Pages<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::store::{ErrorKind, Operation};
+    use crate::store::ErrorKind;
 
     fn page(items: &[u32], next: Option<&str>) -> Result<Page<u32>, StoreError> {
         Ok(Page { items: items.to_vec(), next: next.map(|next| Continuation(next.to_owned())) })

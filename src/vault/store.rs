@@ -157,8 +157,14 @@ impl SecretClient {
     ) -> Result<KeyVaultSecret, StoreError> {
         let call = self.call(operation, Some(name), Verb::Get, Target::Version(name, version));
         let secret = self.link.read(&call, wait, wire::secret)?;
-        if version.is_none() {
-            self.seen.note(name, secret.properties.version.as_ref());
+        let told = secret.properties.version.as_ref();
+        match version {
+            None => self.seen.note(name, told),
+            Some(asked) if told.is_none_or(|told| told == asked) => {}
+            Some(_) => {
+                let message = "the answer makes no sense: it is of another version";
+                return Err(StoreError::local(operation, Some(name), ErrorKind::Broken, message));
+            }
         }
         Ok(secret)
     }

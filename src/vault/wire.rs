@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
+use super::few;
 use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Tags,
     Timestamp, Version,
@@ -25,6 +26,9 @@ const MAX_DEPTH: usize = 16;
 
 /// Items of a page; the service sends at most 25.
 const MAX_ITEMS: usize = 1_000;
+
+/// Tags of a secret; the service takes at most 15.
+const MAX_TAGS: usize = 100;
 
 /// The alphabet of backups: base64url; the service writes no padding.
 const BASE64URL: GeneralPurpose = GeneralPurpose::new(
@@ -39,6 +43,10 @@ pub enum WireError {
     Json(usize, usize),
     /// Nested deeper than anything the service sends.
     TooDeep,
+    /// More items or tags than the service sends.
+    TooMany,
+    /// About another secret than was asked for.
+    OtherSecret,
     /// This is missing, or is not what it should be.
     Member(&'static str),
 }
@@ -48,6 +56,8 @@ impl fmt::Display for WireError {
         match self {
             Self::Json(line, column) => write!(out, "not the expected JSON at line {line} column {column}"),
             Self::TooDeep => out.write_str("JSON nested too deep"),
+            Self::TooMany => out.write_str("more items or tags than a Key Vault sends"),
+            Self::OtherSecret => out.write_str("it is of another secret"),
             Self::Member(name) => write!(out, "no usable {name}"),
         }
     }
@@ -171,6 +181,10 @@ pub fn restore_body(blob: &BackupBlob) -> Zeroizing<Vec<u8>> {
 /// path, `secrets` in any case, and passes over a query.
 pub fn parse_id(id: &str) -> Result<(String, SecretName, Option<Version>), WireError> {
     const WRONG: WireError = WireError::Member("id");
+    // The parser would drop or quote these.
+    if id.chars().any(|letter| letter.is_control() || letter.is_whitespace()) {
+        return Err(WRONG);
+    }
     let url = Url::parse(id).ok().filter(Url::has_host).ok_or(WRONG)?;
     let mut segments = url.path_segments().ok_or(WRONG)?;
     let (collection, name, version) = (segments.next(), segments.next(), segments.next());
@@ -189,9 +203,6 @@ fn page_of<T>(body: &[u8], read: fn(Bundle) -> Result<T, WireError>) -> Result<W
     let Listing { value, next_link } = parse(body)?;
     let bundles = value.unwrap_or_default(); // early builds wrote null for an empty page
     let count = bundles.len();
-    if count > MAX_ITEMS {
-        return Err(WireError::Member("number of items"));
-    }
     let items: Vec<T> = bundles.into_iter().filter_map(|bundle| read(bundle).ok()).collect();
     let dropped = count - items.len();
     Ok(WirePage { items, dropped, next_link: next_link.filter(|link| !link.is_empty()) })
@@ -201,7 +212,10 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
     if depth(body) > MAX_DEPTH {
         return Err(WireError::TooDeep);
     }
-    serde_json::from_slice(body).map_err(|error| WireError::Json(error.line(), error.column()))
+    serde_json::from_slice(body).map_err(|error| match error.to_string() {
+        why if why.starts_with(few::TOO_MANY) => WireError::TooMany,
+        _ => WireError::Json(error.line(), error.column()),
+    })
 }
 
 /// How deep brackets are nested, quoted ones not counted.
@@ -267,6 +281,7 @@ struct Bundle {
     id: Option<String>,
     content_type: Option<String>,
     attributes: Option<Attributes>,
+    #[serde(default, deserialize_with = "few::texts::<MAX_TAGS, _>")]
     tags: Option<Tags>,
     kid: Option<String>,
     managed: Option<bool>,
@@ -327,7 +342,7 @@ impl Bundle {
 #[derive(Deserialize)]
 struct Listing {
     /// May be null, but must be there: `{}` is not an empty vault.
-    #[serde(deserialize_with = "Option::deserialize")]
+    #[serde(deserialize_with = "few::items::<MAX_ITEMS, _, _>")]
     value: Option<Vec<Bundle>>,
     #[serde(rename = "nextLink")]
     next_link: Option<String>,

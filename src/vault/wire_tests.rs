@@ -76,7 +76,7 @@ fn pages_may_be_empty_and_leave_out_what_names_no_secret() {
     assert_eq!((page.items.len(), page.dropped), (1, 3));
     assert_eq!(page.next_link.as_deref(), Some("https://v/secrets?x"));
     let crowd = format!(r#"{{"value":[{}{{}}]}}"#, "{},".repeat(1_000));
-    assert_eq!(super::page(crowd.as_bytes()).err(), Some(WireError::Member("number of items")));
+    assert_eq!(super::page(crowd.as_bytes()).err(), Some(WireError::TooMany));
 }
 
 #[test]
@@ -188,5 +188,26 @@ fn a_backup_is_its_bytes_and_goes_back_as_it_came() {
     assert!(backup(br#"{"value":"KUF6dXJl-_8="}"#).is_ok(), "padding is passed over");
     for wrong in [r#"{"value":"a+b/"}"#, r#"{"value":"a b"}"#, r#"{"value":null}"#, "{}"] {
         assert!(backup(wrong.as_bytes()).is_err(), "{wrong}");
+    }
+}
+
+#[test]
+fn a_secret_has_few_tags() {
+    let body = |count: usize| {
+        let tags: Vec<_> = (0..count).map(|tag| format!(r#""{tag}":"""#)).collect();
+        format!(r#"{{"id":"{ID}","tags":{{{}}}}}"#, tags.join(","))
+    };
+    assert_eq!(properties(body(100).as_bytes()).expect("fits").tags.expect("told").len(), 100);
+    assert_eq!(properties(body(101).as_bytes()), Err(WireError::TooMany));
+    assert_eq!(properties(format!(r#"{{"id":"{ID}","tags":null}}"#).as_bytes()).expect("parses").tags, None);
+    assert!(matches!(properties(format!(r#"{{"id":"{ID}","tags":[]}}"#).as_bytes()), Err(WireError::Json(..))));
+}
+
+#[test]
+fn an_identifier_is_what_stands_there() {
+    for changed in
+        ["https://v/secrets/a\nb", "https://v/secrets/a\tb", " https://v/secrets/a", "https://v/secrets/a\u{2028}"]
+    {
+        assert_eq!(parse_id(changed), Err(WireError::Member("id")), "{changed:?}");
     }
 }

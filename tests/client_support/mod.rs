@@ -28,6 +28,8 @@ pub enum Act {
     HangUp,
     /// Answers as if it would go on for ever: a byte now and then.
     Drip,
+    /// Says the first, then the second for ever, with such a pause between.
+    Endless(Vec<u8>, Vec<u8>, Duration),
     /// Answers with as many bytes, without saying beforehand.
     Flood(usize),
     /// Says nothing.
@@ -204,9 +206,13 @@ fn perform(act: Act, stream: &mut (impl Read + Write)) -> bool {
         }
         Act::HangUp => false,
         Act::Drip => {
-            let _ = stream.write_all(b"HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\n");
-            while stream.write_all(b" ").is_ok() {
-                std::thread::sleep(Duration::from_millis(50));
+            let head = b"HTTP/1.1 200 X\r\nContent-Length: 1000\r\n\r\n".to_vec();
+            perform(Act::Endless(head, b" ".to_vec(), Duration::from_millis(50)), stream)
+        }
+        Act::Endless(head, again, pause) => {
+            let _ = stream.write_all(&head);
+            while stream.write_all(&again).and_then(|()| stream.flush()).is_ok() {
+                std::thread::sleep(pause);
             }
             false
         }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
@@ -11,8 +12,9 @@ use serde_json::Value;
 use crate::CANARY;
 use crate::mounts::{Mounted, Served, eventually};
 use crate::support::{name, value};
+use crate::terminal::Terminal;
 
-fn akvfs(words: &[&str], dir: &Path) -> (i32, String) {
+pub fn akvfs(words: &[&str], dir: &Path) -> (i32, String) {
     let mut command = Command::new("timeout");
     command.args(["-s", "KILL", "60", env!("CARGO_BIN_EXE_akvfs")]).args(words);
     let output = command.current_dir(dir).stdin(Stdio::null()).output().unwrap();
@@ -21,13 +23,13 @@ fn akvfs(words: &[&str], dir: &Path) -> (i32, String) {
     (output.status.code().unwrap(), text)
 }
 
-fn ok(words: &[&str], dir: &Path) -> String {
+pub fn ok(words: &[&str], dir: &Path) -> String {
     let (code, text) = akvfs(words, dir);
     assert_eq!(code, 0, "{words:?}: {text}");
     text
 }
 
-fn fails(words: &[&str], dir: &Path, part: &str) {
+pub fn fails(words: &[&str], dir: &Path, part: &str) {
     let (code, text) = akvfs(words, dir);
     assert!(code == 32 && text.contains(part), "{words:?}: {code} {text}");
 }
@@ -72,6 +74,48 @@ fn a_status_that_is_watched_tells_what_happens_meanwhile() {
     // Nobody reads any more: it ends by itself.
     eventually(|| watch_has_ended(watch.id()));
     watch.wait().unwrap();
+}
+
+/// What a screen shows after all of `text`, which uses no more of ECMA-48 than the program says it does.
+fn screen(text: &str, columns: usize, rows: usize) -> Vec<String> {
+    let mut shown = vec![String::new(); rows];
+    let (mut row, mut rest) = (0, text);
+    while !rest.is_empty() {
+        if let Some(after) = rest.strip_prefix("\x1b[H") {
+            (row, rest) = (0, after);
+        } else if let Some(after) = rest.strip_prefix("\x1b[J") {
+            shown[row..].iter_mut().for_each(String::clear);
+            rest = after;
+        } else {
+            let (line, after) = rest.split_once("\r\n").unwrap();
+            let line = line.strip_suffix("\x1b[K").unwrap();
+            assert!(!line.contains('\x1b') && line.chars().count() <= columns, "{line:?}");
+            assert!(row + 1 < rows, "the screen would move");
+            line.clone_into(&mut shown[row]);
+            (row, rest) = (row + 1, after);
+        }
+    }
+    shown
+}
+
+#[test]
+fn on_a_terminal_a_watched_status_is_drawn_in_its_place_until_it_is_interrupted() {
+    let Some(mounted) = Mounted::new("local:", "ttl=10m") else { return };
+    // Lines that do not fit, and more than fit.
+    (0..5).for_each(|_| drop(fs::create_dir(mounted.path(&"elsewhere".repeat(9))).unwrap_err()));
+    for (columns, rows) in [(80, 24), (40, 8)] {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
+        command.args(["status", "--watch", "--interval", "100ms"]).arg(mounted.dir());
+        let (mut terminal, mut watch) = Terminal::run(&mut command, columns, rows);
+        let drawn = terminal.until(|text| text.matches("\x1b[H").count() > 3 && text.ends_with("\x1b[J"));
+        assert!(drawn.starts_with("\x1b[H\x1b[J"), "{drawn:?}");
+        let shown = screen(&drawn, columns.into(), rows.into());
+        let count = |part: &str| shown.iter().filter(|line| line.starts_with(part)).count();
+        assert_eq!((count("mount "), count("vault "), count("now ")), (1, 1, 1), "{shown:#?}");
+        terminal.types("\x03");
+        terminal.until(|_| false);
+        assert_eq!(watch.wait().unwrap().signal(), Some(libc::SIGINT));
+    }
 }
 
 fn watch_has_ended(pid: u32) -> bool {

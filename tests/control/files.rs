@@ -15,7 +15,7 @@ use crate::house::{House, errno};
 use crate::support::{name, value};
 use crate::{CANARY, samples};
 
-const FILES: [&str; 4] = ["status.json", "errors", "metrics", "refresh"];
+const FILES: [&str; 5] = ["status.json", "errors", "metrics", "refresh", "log"];
 
 fn names(house: &House, path: &str) -> Vec<String> {
     let handle = house.fs.opendir(&house.call(), house.ino(path)).unwrap();
@@ -56,8 +56,8 @@ fn the_directory_lists_its_files_and_nobody_but_the_owner_reads_them() {
     let house = House::new();
     assert_eq!(names(&house, ".akvfs"), FILES);
     let dir = house.attr(".akvfs");
-    assert_eq!((dir.kind, dir.mode), (Kind::Directory, 0o500));
-    for (file, mode) in FILES.into_iter().zip([0o400, 0o400, 0o400, 0o600]) {
+    assert_eq!((dir.kind, dir.mode), (Kind::Directory, 0o700));
+    for (file, mode) in FILES.into_iter().zip([0o400, 0o400, 0o400, 0o600, 0o600]) {
         let attr = house.attr(&format!(".akvfs/{file}"));
         assert_eq!((attr.kind, attr.mode), (Kind::File, mode), "{file}");
     }

@@ -1,10 +1,13 @@
 //! The log of a mount: its first line, what an error line says, JSON, and levels that change while it runs.
 
 use std::fs;
+use std::io::Write;
+use std::path::Path;
 
 use serde_json::Value;
 
 use crate::CANARY;
+use crate::commands::{akvfs, fails, ok};
 use crate::mounts::{Mounted, Served, eventually};
 use crate::support::name;
 
@@ -94,4 +97,47 @@ fn sigusr1_goes_through_the_levels_and_back() {
         mounted.log().len() == before
     };
     eventually(quiet);
+}
+
+const ANSWERED: &str = " DEBUG akvfs::vault::link: answered operation=";
+
+#[test]
+fn the_levels_of_single_parts_change_while_it_runs() {
+    let Some(mounted) = Mounted::logging("local:", "ttl=10m", "akvfs=warn") else { return };
+    let (path, says) = (mounted.path(".akvfs/log"), |part: &str| mounted.log().contains(part));
+    assert_eq!(mounted.read(".akvfs/log"), "akvfs=warn\n");
+    fs::write(mounted.path(".akvfs/refresh"), "none").unwrap();
+    assert_eq!(mounted.log(), "");
+    // As a shell's >> does it.
+    fs::File::options().append(true).open(&path).unwrap().write_all(b"akvfs::vault=debug\n").unwrap();
+    assert_eq!(mounted.read(".akvfs/log"), "akvfs=warn,akvfs::vault=debug\n");
+    fs::write(mounted.path(".akvfs/refresh"), "none").unwrap();
+    eventually(|| says(ANSWERED));
+    assert!(mounted.log().lines().all(|line| line.contains(" DEBUG akvfs::vault::")), "{}", mounted.log());
+    fs::write(&path, "akvfs=loud").unwrap();
+    let refused = mounted.read(".akvfs/errors");
+    assert!(refused.contains("\"errno\":\"EINVAL\"") && refused.contains("write for example debug, or"), "{refused}");
+    assert_eq!(mounted.read(".akvfs/log"), "akvfs=warn,akvfs::vault=debug\n", "nothing has changed");
+    fs::write(&path, "\n").unwrap();
+    assert_eq!(mounted.read(".akvfs/log"), "akvfs=warn\n", "as it began");
+}
+
+#[test]
+fn the_log_of_a_read_only_mount_is_changed_by_a_command() {
+    for options in ["ro,ttl=10m", "ttl=10m"] {
+        let Some(mounted) = Mounted::logging("local:", options, "akvfs=warn") else { return };
+        let dir = mounted.dir().to_str().unwrap();
+        let root = Path::new("/");
+        assert_eq!(ok(&["log", dir], root), "akvfs=warn\n");
+        assert_eq!(ok(&["log", dir, "error,akvfs::vault=debug"], root), "");
+        assert_eq!(ok(&["log", "."], &mounted.path("secrets")), "error,akvfs::vault=debug\n");
+        ok(&["refresh", dir], root);
+        eventually(|| mounted.log().contains(ANSWERED));
+        fails(&["log", dir, "vault=debug"], root, "write for example akvfs::vault=debug");
+        fails(&["log", dir, &"akvfs=debug,".repeat(20)], root, "");
+        assert_eq!(ok(&["log", dir], root), "error,akvfs::vault=debug\n");
+        ok(&["log", dir, ""], root);
+        assert_eq!(ok(&["log", dir], root), "akvfs=warn\n");
+        assert_eq!(akvfs(&["log"], root).0, 1);
+    }
 }

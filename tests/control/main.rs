@@ -10,6 +10,9 @@ mod skipped;
 #[path = "../support/mod.rs"]
 mod support;
 
+#[path = "../support/terminal.rs"]
+mod terminal;
+
 mod commands;
 mod files;
 mod house;

@@ -26,7 +26,9 @@ fn each_file_reads_as_long_as_it_says() {
     let Some(mounted) = Mounted::new("local:", "ttl=10m") else { return };
     save_new(&mounted, "n", CANARY.as_bytes());
     assert_eq!(mounted.read("secrets/n/value"), CANARY);
-    for (file, mode) in [("status.json", 0o400), ("errors", 0o400), ("metrics", 0o400), ("refresh", 0o600)] {
+    for (file, mode) in
+        [("status.json", 0o400), ("errors", 0o400), ("metrics", 0o400), ("refresh", 0o600), ("log", 0o600)]
+    {
         let mut open = fs::File::open(mounted.path(&format!(".akvfs/{file}"))).unwrap();
         let metadata = open.metadata().unwrap();
         let mut text = String::new();
@@ -35,7 +37,7 @@ fn each_file_reads_as_long_as_it_says() {
         assert!(!text.contains(CANARY), "{file}");
     }
     let dir = fs::metadata(mounted.path(".akvfs")).unwrap();
-    assert_eq!((dir.mode() & 0o7777, dir.nlink()), (0o500, 2));
+    assert_eq!((dir.mode() & 0o7777, dir.nlink()), (0o700, 2));
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::sync::mpsc;
 
 use akvfs::clock::SystemClock;
@@ -112,4 +112,58 @@ fn kill_9_in_the_middle_of_a_thousand_sets_loses_none_that_was_acknowledged() {
         let kept = local.call("GET", &format!("/secrets/{name}/{version}")).expect(200);
         assert_eq!(kept.json()["value"], *value);
     }
+}
+
+/// A filesystem in memory that is full soon; it ends with the test.
+struct SmallDisk(tempfile::TempDir);
+
+impl SmallDisk {
+    /// `None`, and a loud word, where nothing can be mounted.
+    fn new(size: &str) -> Option<Self> {
+        let dir = tempfile::tempdir().expect("a directory");
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", &format!("size={size}"), "none"]).arg(dir.path());
+        if mount.stderr(Stdio::null()).status().is_ok_and(|status| status.success()) {
+            return Some(Self(dir));
+        }
+        skipped!("a tmpfs cannot be mounted; run as root with CAP_SYS_ADMIN");
+        None
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        let unmounted = Command::new("umount").arg("-l").arg(self.0.path()).status().expect("umount runs");
+        assert!(unmounted.success());
+    }
+}
+
+#[test]
+fn a_full_disk_refuses_and_loses_nothing_and_with_room_it_goes_on() {
+    let Some(disk) = SmallDisk::new("8m") else { return };
+    let (path, ballast) = (disk.0.path().join("vault"), disk.0.path().join("ballast"));
+    std::fs::write(&ballast, vec![1; 3 << 20]).expect("room for that");
+    let local = Local::with(on(&path));
+    let put = |local: &Local, n: usize| {
+        let value = format!("{n} {}", "x".repeat(20_000));
+        local.call_with("PUT", &format!("/secrets/n{n}"), &json!({ "value": value })).status
+    };
+    let kept = (0..2_000).take_while(|n| put(&local, *n) == 200).count();
+    assert!((10..2_000).contains(&kept), "it was never full, or from the beginning: {kept}");
+    assert_eq!(put(&local, kept), 500, "and goes on to say so");
+    let all_there = |local: &Local| {
+        (0..kept).for_each(|n| {
+            let found = local.call("GET", &format!("/secrets/n{n}")).expect(200).json()["value"].to_string();
+            assert!(found.starts_with(&format!("\"{n} x")), "n{n}");
+        });
+    };
+    // What was not acknowledged is not there, neither now nor later.
+    all_there(&local);
+    local.call("GET", &format!("/secrets/n{kept}")).expect(404);
+    std::fs::remove_file(&ballast).expect("removed");
+    local.server.stop();
+    let local = Local::with(on(&path));
+    all_there(&local);
+    local.call("GET", &format!("/secrets/n{kept}")).expect(404);
+    assert_eq!(put(&local, kept), 200, "there is room again");
 }

@@ -1,5 +1,9 @@
 //! The local vault over real HTTP: what PROTOCOL.md says of the service, sentence by sentence.
 
+#[macro_use]
+#[path = "../support/skipped.rs"]
+mod skipped;
+
 mod backups;
 mod bodies;
 mod command;
@@ -7,6 +11,7 @@ mod disk;
 mod faults;
 mod http;
 mod manners;
+mod network;
 mod paging;
 mod refusals;
 mod states;

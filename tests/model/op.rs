@@ -103,15 +103,24 @@ pub enum Others {
 #[rustfmt::skip]
 pub enum Refusal { Throttled, Managed, Broken }
 
-/// Chance from a seed (xorshift64*): the same sequence wherever it runs.
-pub struct Dice(u64);
+/// Chance from a seed (xorshift64*): the same sequence wherever it runs. What is told beforehand comes first.
+pub struct Dice(u64, Vec<u8>);
 
 impl Dice {
     pub fn new(seed: u64) -> Self {
-        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1)
+        Self(seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1, Vec::new())
+    }
+
+    /// Rolls what these bytes say, the last first, and then what chance says.
+    #[cfg(fuzzing)]
+    pub fn told(bytes: &[u8]) -> Self {
+        Self(1, bytes.to_vec())
     }
 
     pub fn roll(&mut self, sides: u64) -> u64 {
+        if let Some(told) = self.1.pop() {
+            return u64::from(told) % sides;
+        }
         self.0 ^= self.0 >> 12;
         self.0 ^= self.0 << 25;
         self.0 ^= self.0 >> 27;

@@ -196,7 +196,17 @@ fn watched(seed: u64, mut run: Run, act: impl FnOnce(&mut Run) -> Result<(), Str
 
 /// The sequence of this number.
 pub fn random(seed: u64, verbose: bool) -> Result<(), Failure> {
-    let mut dice = Dice::new(seed + 1);
+    rolled(seed, Dice::new(seed + 1), verbose)
+}
+
+/// The sequence that these bytes tell.
+#[cfg(fuzzing)]
+pub fn told(bytes: &[u8]) -> Result<(), Failure> {
+    let mut dice = Dice::told(bytes);
+    rolled(dice.roll(256), dice, false)
+}
+
+fn rolled(seed: u64, mut dice: Dice, verbose: bool) -> Result<(), Failure> {
     let steps = 5 + dice.roll(STEPS - 4);
     watched(seed, Run::new(Stage::of(seed), verbose), |run| {
         (0..steps).try_for_each(|_| {

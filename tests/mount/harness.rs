@@ -7,13 +7,13 @@ use std::fs::File;
 use std::io::{Read, Seek};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use akvfs::clock::SystemClock;
+use akvfs::clock::{Clock, SystemClock};
 use akvfs::local::{ServeOptions, Server};
 use akvfs::mount::{mountinfo, point};
 use akvfs::secret::{SecretAttributes, SecretName, SecretValue, Tags};
@@ -23,7 +23,7 @@ use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 /// The longest a program may run.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 /// The longest a mount takes to appear, and for what must happen at all.
-const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(10);
 /// The longest a daemon takes to end after SIGTERM (DESIGN 5).
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// The longest a test keeps its mount; then it is broken, so that whoever waits on it gets an error.
@@ -117,7 +117,16 @@ impl Vault {
         if !can_mount() {
             return None;
         }
-        let server = Server::start(options, SystemClock::shared()).unwrap();
+        let vault = Self::on(options, SystemClock::shared());
+        for (name, value) in secrets {
+            vault.set(name, value);
+        }
+        Some(vault)
+    }
+
+    /// An empty one whose time is told by `clock`.
+    pub fn on(options: ServeOptions, clock: Arc<dyn Clock>) -> Self {
+        let server = Server::start(options, clock).unwrap();
         let options = ClientOptions {
             verify_challenge_resource: false,
             max_requests: 100_000,
@@ -126,11 +135,7 @@ impl Vault {
         };
         let tokens = Arc::new(StaticToken::new("local".to_owned()));
         let client = SecretClient::new(server.url(), tokens, options, SystemClock::shared()).unwrap();
-        let vault = Self { server, client };
-        for (name, value) in secrets {
-            vault.set(name, value);
-        }
-        Some(vault)
+        Self { server, client }
     }
 
     pub fn url(&self) -> &str {
@@ -212,7 +217,7 @@ pub struct Mount {
     /// The log, and files for the programs to use.
     aside: tempfile::TempDir,
     ended: Arc<AtomicBool>,
-    watch: Option<(mpsc::Sender<()>, JoinHandle<()>)>,
+    watch: Option<Watch>,
 }
 
 impl Mount {
@@ -228,24 +233,41 @@ impl Mount {
         Self::start(command, source, options, MOUNT_LIMIT)
     }
 
-    fn lasting(source: &str, options: &str, limit: Duration) -> Self {
+    /// One that this command runs, which gets all that akvfs is told behind what it has.
+    #[allow(dead_code, reason = "for the tests of what stays inside")]
+    pub fn by(command: Command, source: &str, options: &str) -> Self {
+        Self::start(command, source, options, MOUNT_LIMIT)
+    }
+
+    /// One for a test that takes long.
+    pub fn lasting(source: &str, options: &str, limit: Duration) -> Self {
         Self::start(Command::new(env!("CARGO_BIN_EXE_akvfs")), source, options, limit)
     }
 
-    fn start(mut command: Command, source: &str, options: &str, limit: Duration) -> Self {
+    fn start(command: Command, source: &str, options: &str, limit: Duration) -> Self {
         let (dir, aside) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         std::fs::create_dir(aside.path().join("files")).unwrap();
-        let log = File::create(aside.path().join("log")).unwrap();
-        command.args(["mount", "-f", "-o", "rw"]).env("AKVFS_LOG", "akvfs=trace");
-        if !options.is_empty() {
-            command.args(["-o", options]);
-        }
-        command.arg(source).arg(dir.path()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
-        let daemon = command.spawn().unwrap();
+        let daemon = spawn_daemon(command, source, options, (dir.path(), aside.path()));
         let mut mount = Self { daemon, dir, aside, ended: Arc::default(), watch: None };
         mount.wait_until_mounted();
         mount.watch = Some(watch(mount.dir.path(), mount.daemon.id(), limit));
         mount
+    }
+
+    /// Mounts again, where a daemon that was killed has left a dead mount.
+    pub fn again(&mut self, source: &str, options: &str) {
+        self.signal(libc::SIGKILL);
+        self.daemon.wait().unwrap();
+        let command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
+        self.daemon = spawn_daemon(command, source, options, (self.dir.path(), self.aside.path()));
+        self.ended.store(false, Ordering::Relaxed);
+        eventually("the mount", || {
+            let ended = self.daemon.try_wait().unwrap();
+            assert!(ended.is_none(), "no mount: {}", self.log());
+            std::fs::read_dir(self.dir.path()).is_ok_and(|mut names| names.next().is_some())
+        });
+        stop_watching(&mut self.watch);
+        self.watch = Some(watch(self.dir.path(), self.daemon.id(), MOUNT_LIMIT));
     }
 
     fn wait_until_mounted(&mut self) {
@@ -253,8 +275,10 @@ impl Mount {
         let (dir, log) = (self.dir.path(), self.aside.path().join("log"));
         eventually("the mount", || {
             let ended = daemon.try_wait().unwrap();
-            assert!(ended.is_none(), "no mount: {}", std::fs::read_to_string(&log).unwrap());
-            mountinfo::top_at(dir).unwrap().is_some()
+            let said = std::fs::read_to_string(&log).unwrap();
+            assert!(ended.is_none(), "no mount: {said}");
+            // Its last words before it is left to its users.
+            mountinfo::top_at(dir).unwrap().is_some() && said.contains(" has mounted ")
         });
     }
 
@@ -268,9 +292,24 @@ impl Mount {
         self.aside.path().join("files").join(path)
     }
 
+    /// The daemon's process.
+    pub fn pid(&self) -> u32 {
+        self.daemon.id()
+    }
+
+    pub fn is_mounted(&self) -> bool {
+        mountinfo::top_at(self.dir.path()).unwrap().is_some()
+    }
+
     /// What the daemon logged.
     pub fn log(&self) -> String {
         std::fs::read_to_string(self.aside.path().join("log")).unwrap()
+    }
+
+    /// How it ended, if it has.
+    #[allow(dead_code, reason = "for the tests of what stays inside")]
+    pub fn status(&mut self) -> Option<ExitStatus> {
+        self.daemon.try_wait().unwrap()
     }
 
     pub fn signal(&self, signal: i32) {
@@ -320,16 +359,18 @@ impl Mount {
 
 impl Drop for Mount {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            let log = self.log();
+            let lines: Vec<_> = log.lines().collect();
+            eprintln!("the end of the mount's log:\n{}", lines[lines.len().saturating_sub(200)..].join("\n"));
+        }
         self.signal(libc::SIGTERM);
         let ended = self.ends_within(END_LIMIT);
         if !ended {
             break_connection(self.dir.path(), self.daemon.id());
             let _ = self.daemon.wait();
         }
-        if let Some((stop, thread)) = self.watch.take() {
-            drop(stop);
-            let _ = thread.join();
-        }
+        stop_watching(&mut self.watch);
         let _ = Command::new("umount").arg("-l").arg(self.dir.path()).stderr(Stdio::null()).status();
         if std::thread::panicking() {
             let log = self.log();
@@ -341,8 +382,28 @@ impl Drop for Mount {
     }
 }
 
-/// Breaks the mount when its test hangs.
-fn watch(dir: &Path, daemon: u32, limit: Duration) -> (mpsc::Sender<()>, JoinHandle<()>) {
+/// Starts a daemon that mounts on the first place and logs in the second.
+fn spawn_daemon(mut command: Command, source: &str, options: &str, (dir, aside): (&Path, &Path)) -> Child {
+    let log = File::options().create(true).append(true).open(aside.join("log")).unwrap();
+    command.args(["mount", "-f", "-o", "rw"]).env("AKVFS_LOG", "akvfs=trace");
+    if !options.is_empty() {
+        command.args(["-o", options]);
+    }
+    command.arg(source).arg(dir).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.spawn().unwrap()
+}
+
+/// A thread that breaks the mount when its test hangs, and what ends it.
+type Watch = (mpsc::Sender<()>, JoinHandle<()>);
+
+fn stop_watching(watch: &mut Option<Watch>) {
+    if let Some((stop, thread)) = watch.take() {
+        drop(stop);
+        let _ = thread.join();
+    }
+}
+
+fn watch(dir: &Path, daemon: u32, limit: Duration) -> Watch {
     let (stop, stopped) = mpsc::channel::<()>();
     let dir = dir.to_owned();
     let thread = std::thread::spawn(move || {
@@ -419,6 +480,21 @@ fn text_of(file: &mut File) -> String {
     file.rewind().unwrap();
     file.read_to_end(&mut bytes).unwrap();
     String::from_utf8_lossy(&bytes).into_owned()
+}
+
+/// Whether a process has not ended. It is not waited for.
+pub fn is_alive(pid: u32) -> bool {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap_or_default();
+    stat.rsplit(')').next().is_some_and(|rest| !rest.is_empty() && !rest.starts_with(" Z") && !rest.starts_with(" X"))
+}
+
+/// Whether somebody traces every thread of a process, or has ended it already.
+pub fn all_traced_or_gone(pid: u32) -> bool {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return true };
+    let is_traced =
+        |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
+    let status = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("status"));
+    !is_alive(pid) || threads.flatten().all(|thread| status(thread).is_ok_and(is_traced))
 }
 
 /// Waits until `look` says yes.

@@ -19,7 +19,9 @@ mod errnos;
 mod error_table;
 mod fresh;
 mod fsx;
+#[allow(dead_code, reason = "tests/faults uses the rest")]
 mod harness;
+mod hostile;
 mod identity;
 #[path = "../support/kinds.rs"]
 mod kinds;

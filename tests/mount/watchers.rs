@@ -4,11 +4,9 @@
 use std::fs;
 use std::io::Read;
 use std::os::fd::FromRawFd;
-use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use super::calls::c_path;
-use super::harness::{World, eventually, has};
+use super::harness::{World, eventually};
 
 const MOUNTS: [&str; 2] = ["ttl=500ms", "ro,ttl=500ms"];
 
@@ -111,70 +109,6 @@ fn a_mount_that_cannot_be_written_to_still_cannot_and_shows_it() {
     assert_eq!(ran.err.matches("Read-only file system").count(), 2, "{ran:?}");
     assert!(!ran.out.contains(".wake"), "{ran:?}");
     assert!(!world.path(".akvfs/.wake.new").exists());
-}
-
-/// A program that ends with the test.
-struct Running(Child);
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-/// What people write: wait for an event, then do something. `inotifywait` watches the file or its directory.
-#[test]
-fn a_loop_around_inotifywait_reloads_after_each_rotation() {
-    if !has("inotifywait") {
-        skipped!("inotifywait is missing (apt-get install inotify-tools)");
-        return;
-    }
-    let Some(world) = World::new(&[("a", "0")], "ttl=500ms") else { return };
-    let loops = [
-        ("-e modify,close_write,delete_self,move_self", "secrets/a/value"),
-        ("-e close_write,moved_to,create", "secrets/a"),
-        ("-e close_write", "files/a"),
-    ];
-    let running: Vec<_> = loops
-        .iter()
-        .enumerate()
-        .map(|(at, (events, path))| {
-            let value = if path.starts_with("files") { "files/a" } else { "secrets/a/value" };
-            let log = world.mount.aside(&format!("log{at}"));
-            let script = format!(
-                "inotifywait -q -m {events} {} | while read line; do cat {} >>{2}; echo >>{2}; done",
-                world.path(path).display(),
-                world.path(value).display(),
-                log.display(),
-            );
-            let child = Command::new("setsid").args(["bash", "-c", &script]).stdout(Stdio::null()).spawn().unwrap();
-            (log, Running(child))
-        })
-        .collect();
-    // They are watching when they are; the first rotations may come before.
-    let mut round = 0;
-    for (log, _running) in &running {
-        eventually("a first event", || {
-            round += 1;
-            world.vault.set("a", &round.to_string());
-            std::thread::sleep(Duration::from_millis(700));
-            fs::read_to_string(log).is_ok_and(|text| !text.is_empty())
-        });
-    }
-    for _ in 0..3 {
-        round += 1;
-        world.vault.set("a", &round.to_string());
-        for (log, _) in &running {
-            eventually("the new value in the log", || {
-                fs::read_to_string(log).unwrap().lines().last() == Some(&round.to_string())
-            });
-        }
-    }
-    for (_, running) in &running {
-        // SAFETY: numbers; the group is its own (setsid).
-        unsafe { libc::kill(-running.0.id().cast_signed(), libc::SIGTERM) };
-    }
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::SystemTime;
 
 use akvfs::secret::{BackupBlob, DeletedSecret, KeyVaultSecret, SecretProperties, Timestamp};
 use akvfs::store::{ErrorKind, Operation, StoreError};
-use akvfs::vault::answer::Question;
+use akvfs::vault::answer::{OfSecret, Question};
 use akvfs::vault::challenge::{self, Asked, Challenge};
 use akvfs::vault::wire::{self, WireError};
 use akvfs::vault::{Reply, Vault};
@@ -83,7 +83,7 @@ impl Exchange {
     /// What the client's reader makes of the answer.
     pub fn read(&self) -> Result<Got, StoreError> {
         let question = Question { operation: self.operation(), name: None, now: SystemTime::UNIX_EPOCH };
-        fn of<T>(
+        fn of<T: OfSecret>(
             question: Question<'_>,
             reply: &Reply,
             read: fn(&[u8]) -> Result<T, WireError>,
@@ -114,6 +114,9 @@ impl Exchange {
             Err(error) if !self.reply.is_success() => self.judge_failure(&error),
             Err(error) if self.names_nothing() && error.kind == ErrorKind::Broken => {
                 Ok("an identifier without a path, of a retired storage secret: Broken".to_owned())
+            }
+            Err(error) if self.names_another(&error) && error.kind == ErrorKind::Broken => {
+                Ok("an identifier of another secret, by who edited the recording: Broken".to_owned())
             }
             Err(error) => Err(format!("{error}: {}", self.body)),
             Ok(_) if !self.reply.is_success() => Err(format!("a success from {} {}", self.reply.status, self.body)),
@@ -148,6 +151,11 @@ impl Exchange {
         let host_and_path = self.body["id"].as_str().and_then(|id| id.strip_prefix("https://"));
         let has_no_path = host_and_path.is_some_and(|rest| rest.matches('/').count() == 1);
         has_no_path && self.body["contentType"] == "application/vnd.ms-sastoken-storage"
+    }
+
+    fn names_another(&self, error: &StoreError) -> bool {
+        let named = self.body["id"].as_str().and_then(|id| wire::parse_id(id).ok()).map(|(_, name, _)| name);
+        named.is_some() && error.name.is_some() && named != error.name
     }
 
     fn compare_page(&self, items: impl Iterator<Item = Map<String, Value>>, next: Option<&str>) -> Result<(), String> {

@@ -12,6 +12,9 @@ use crate::clock::{Clock, SystemClock};
 
 use text::Frame;
 
+/// What stands on a terminal whose size is not known.
+const USUAL: (usize, usize) = (80, 24);
+
 /// ECMA-48: to the upper left corner; what is behind the end of a line or of the text is cleared.
 const HOME: &str = "\x1b[H";
 const CLEAR_LINE: &str = "\x1b[K\n";
@@ -57,15 +60,39 @@ fn look(mounted: &Mounted, clock: &dyn Clock) -> Result<Frame, Failure> {
     Ok(Frame { status: mounted.status()?, errors: mounted.errors()?, at: clock.moment() })
 }
 
+/// Columns and rows of the terminal.
+fn window() -> (usize, usize) {
+    terminal_size::terminal_size().map_or(USUAL, |(columns, rows)| (columns.0.into(), rows.0.into()))
+}
+
+/// As much of it as fits: a line that is broken, or one below the last, would move what stands above it.
+fn cut(text: &str, (columns, rows): (usize, usize)) -> String {
+    let fits = |line: &str| line.chars().take(columns).collect::<String>() + CLEAR_LINE;
+    text.lines().take(rows.saturating_sub(1)).map(fits).collect()
+}
+
 /// Whether anybody still looks.
 fn show(text: &str, is_terminal: bool, first: bool) -> bool {
     let shown = match is_terminal {
         true => {
             let clear = if first { CLEAR_BELOW } else { "" };
-            format!("{HOME}{clear}{}{CLEAR_BELOW}", text.replace('\n', CLEAR_LINE))
+            format!("{HOME}{clear}{}{CLEAR_BELOW}", cut(text, window()))
         }
         false => format!("{text}\n"),
     };
     let mut out = io::stdout();
     out.write_all(shown.as_bytes()).and_then(|()| out.flush()).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_line_is_broken_and_none_stands_below_the_last() {
+        assert_eq!(cut("one\ntwo\nthree\n", (80, 24)), "one\x1b[K\ntwo\x1b[K\nthree\x1b[K\n");
+        assert_eq!(cut("one\ntwo\nthr\u{e4}ee\n", (4, 4)), "one\x1b[K\ntwo\x1b[K\nthr\u{e4}\x1b[K\n");
+        assert_eq!(cut("one\ntwo\nthree\n", (4, 2)), "one\x1b[K\n");
+        assert_eq!(cut("one\n", (0, 0)), "");
+    }
 }

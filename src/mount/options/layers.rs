@@ -85,8 +85,14 @@ impl Configured {
     fn take_file(&mut self, path: &Path) -> Result<(), OptionError> {
         let failed = |reason| OptionError::File { place: path.display().to_string(), reason };
         let text = read_guarded(path).map_err(failed)?;
+        self.take_text(path, &text)
+    }
+
+    /// What stands in the file at `path`.
+    pub(in crate::mount) fn take_text(&mut self, path: &Path, text: &str) -> Result<(), OptionError> {
+        let failed = |reason| OptionError::File { place: path.display().to_string(), reason };
         // The parser's own message would show the line, and a line may hold what does not belong there.
-        let mut table: Table = toml::from_str(&text).map_err(|error| failed(what_and_where(&error, &text)))?;
+        let mut table: Table = toml::from_str(text).map_err(|error| failed(what_and_where(&error, text)))?;
         if let Some(aliases) = table.remove(ALIASES) {
             self.settings.mount.aliases = parse_aliases(&aliases).map_err(failed)?;
         }

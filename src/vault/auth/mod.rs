@@ -7,26 +7,32 @@ mod certificate;
 mod settings;
 mod ways;
 
-use zeroize::Zeroizing;
-
 pub use azure::{AuthKind, AuthOptions, azure_tokens};
-pub use settings::local_token;
+#[cfg(fuzzing)]
+pub use settings::check_credentials;
+pub use settings::{Reach, local_token};
 
+use crate::secret::SecretValue;
 use crate::store::Wait;
 
-/// A bearer token. It does not print, and is wiped when dropped.
+/// A bearer token, kept like a value.
+///
+/// ```compile_fail,E0277
+/// # use akvfs::vault::Token;
+/// serde_json::to_string(&Token::new("hunter2".to_owned()));
+/// ```
 #[derive(Clone, PartialEq, Eq)]
-pub struct Token(Zeroizing<String>);
+pub struct Token(SecretValue);
 
 impl Token {
     /// Takes over `text`.
     pub fn new(text: String) -> Self {
-        Self(Zeroizing::new(text))
+        Self(SecretValue::new(text))
     }
 
     /// The token. Whoever calls this answers for where it goes.
     pub fn expose(&self) -> &str {
-        &self.0
+        self.0.expose()
     }
 }
 
@@ -34,6 +40,15 @@ impl std::fmt::Debug for Token {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("REDACTED")
     }
+}
+
+/// Runs a line of the shell in the place of this process, which may not run programs: `az` and `azd` are ones.
+pub trait Runner: Send + Sync {
+    /// Runs it, and waits for its end.
+    ///
+    /// # Errors
+    /// If it does not run.
+    fn run(&self, line: &str) -> std::io::Result<std::process::Output>;
 }
 
 /// Why there is no token.

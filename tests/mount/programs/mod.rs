@@ -6,9 +6,11 @@ mod nginx;
 mod postgres;
 mod ssh;
 mod trees;
+mod watching;
 
 use std::fs::File;
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
@@ -71,6 +73,28 @@ impl Drop for Service {
     fn drop(&mut self) {
         self.signal(self.signal);
         let _ = self.process.wait();
+    }
+}
+
+/// A shell script that ends, with all that it started, with its test.
+struct Group(Child);
+
+impl Group {
+    /// Starts it, with the mount as `$M`, what lies beside it as `$T`, and these variables.
+    fn start(world: &World, script: &str, variables: &[(&str, PathBuf)]) -> Self {
+        let mut command = Command::new("bash");
+        command.args(["-c", script]).env("M", world.path("")).env("T", world.mount.aside(""));
+        command.envs(variables.iter().map(|(name, path)| (name, path)));
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        Self(command.spawn().unwrap())
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // SAFETY: numbers; the group is its own.
+        unsafe { libc::kill(-self.0.id().cast_signed(), libc::SIGKILL) };
+        let _ = self.0.wait();
     }
 }
 

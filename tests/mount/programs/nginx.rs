@@ -3,7 +3,7 @@
 use std::process::Command;
 
 use super::super::harness::{World, eventually};
-use super::{Service, free_port, have, set, set_certificate};
+use super::{Group, Service, free_port, have, set, set_certificate};
 
 /// TLS with `certificate/`; what stands in `files/` as static content; a file of users.
 fn configuration(world: &World, port: u16) -> String {
@@ -68,13 +68,42 @@ fn nginx_serves_from_a_mount_and_takes_a_new_certificate_at_reload() {
     });
     let closed = |how: &str| world.bash("", &format!(r#"{get}/closed/small" {how}"#)).code;
     assert_eq!((closed(""), closed(r#"--netrc-file "$M/files/.netrc""#)), (22, 0));
-    let subject = format!(
-        r#"openssl s_client -connect 127.0.0.1:{port} < /dev/null 2> /dev/null | openssl x509 -noout -subject"#
-    );
+    let subject = subject(port);
     assert_eq!(world.bash("", &subject).ok(), "subject=CN = first\n");
     set_certificate(&world, "web", "second");
     eventually("the new certificate", || {
         server.signal(libc::SIGHUP);
         world.bash("", &subject).out == "subject=CN = second\n"
     });
+}
+
+/// What the certificate says that is shown on `port`.
+fn subject(port: u16) -> String {
+    format!("openssl s_client -connect 127.0.0.1:{port} < /dev/null 2> /dev/null | openssl x509 -noout -subject")
+}
+
+/// As docs/operating.md has it.
+const RELOADS: &str = r#"
+nginx() { command nginx -c "$T/nginx.conf" -e "$T/nginx.log" "$@"; }
+inotifywait -qm -e close_write,moved_to "$M/secrets/web" | while read -r _; do nginx -s reload; done"#;
+
+#[test]
+fn nginx_takes_a_new_certificate_when_a_watcher_reloads_it() {
+    if !have(&["nginx", "openssl", "inotifywait"]) {
+        return;
+    }
+    for options in ["ttl=500ms", "ro,ttl=500ms"] {
+        let Some(world) = World::new(&[("small", "x")], options) else { return };
+        set(&world.vault, "users", "", "", &[]);
+        set_certificate(&world, "web", "first");
+        let port = free_port();
+        let _server = start(&world, port);
+        let _reloads = Group::start(&world, RELOADS, &[]);
+        let subject = subject(port);
+        assert_eq!(world.bash("", &subject).ok(), "subject=CN = first\n");
+        for next in ["second", "third", "fourth"] {
+            set_certificate(&world, "web", next);
+            eventually(next, || world.bash("", &subject).out == format!("subject=CN = {next}\n"));
+        }
+    }
 }

@@ -1,0 +1,201 @@
+//! The canary: random values go every way that a value goes.
+
+use std::fs;
+use std::os::unix::process::ExitStatusExt;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use akvfs::local::{Fault, FaultKind, ServeOptions};
+use akvfs::secret::{SecretAttributes, SecretValue};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::harness::{Mount, Vault, World, eventually, has, name};
+use super::look::{Canaries, Found};
+
+/// The secrets of a canary, each of which goes a way of its own.
+const SECRETS: [&str; 9] = ["read", "written", "edited", "flat", "backup", "a-1", "a-2", "a-3", "stale"];
+
+/// Every way through a mount.
+fn go_everywhere(world: &World, canaries: &Canaries) {
+    let of = |secret| canaries.of(secret);
+    for secret in ["read", "backup", "a-1", "a-2", "a-3", "stale", "edited"] {
+        world.vault.set(secret, of(secret));
+    }
+    let encoded = SecretValue::new(STANDARD.encode(of("flat")));
+    let attributes =
+        SecretAttributes { tags: Some([("file-encoding".into(), "base64".into())].into()), ..Default::default() };
+    world.vault.client.set_secret(&name("flat"), &encoded, &attributes).unwrap();
+    let read = |path: &str| fs::read_to_string(world.path(path)).unwrap();
+    eventually("the last secret", || world.path("secrets/flat").exists());
+    for path in ["secrets/read/value", "files/read", "secrets/stale/value"] {
+        read(path);
+    }
+    for secret in ["a-1", "a-2", "a-3"] {
+        assert_eq!(read(&format!("secrets/{secret}/value")), of(secret));
+    }
+    assert_eq!(read("files/flat"), of("flat"));
+    world
+        .bash("read", r#"ls -lR "$M/secrets" "$M/files" > /dev/null; cat "$D/.meta.json" "$D"/versions/* > /dev/null"#);
+    fs::create_dir(world.path("secrets/written")).unwrap();
+    fs::write(world.path("secrets/written/value"), of("written")).unwrap();
+    fs::write(world.path("secrets/edited/.new"), of("edited").repeat(2)).unwrap();
+    fs::rename(world.path("secrets/edited/.new"), world.path("secrets/edited/value")).unwrap();
+    fs::copy(world.path("backup/backup"), world.mount.aside("backup")).unwrap();
+    go_wrong(world, canaries);
+}
+
+/// Every way that ends in an error.
+fn go_wrong(world: &World, canaries: &Canaries) {
+    let written = canaries.of("written");
+    let try_write = |path: &str, bytes: &[u8]| {
+        // What close(2) says is not to be had so; the log has it.
+        let _ = fs::write(world.path(path), bytes);
+    };
+    try_write("secrets/written/value", written.repeat(500).as_bytes());
+    try_write("secrets/written/value", &[written.as_bytes(), b"\xff"].concat());
+    try_write("secrets/written/.meta.json", written.as_bytes());
+    try_write("backup/backup", &fs::read(world.mount.aside("backup")).unwrap());
+    world.vault.server.inject(Fault { operation: None, count: 30, kind: FaultKind::status(503) });
+    assert_eq!(fs::read_to_string(world.path("secrets/stale/value")).unwrap(), canaries.of("stale"));
+    try_write("secrets/written/value", written.as_bytes());
+    world.vault.server.clear_faults();
+}
+
+/// What a value is never in, however it is used: the log, the command line, the environment.
+fn assert_nothing_shows(mount: &Mount, canaries: &Canaries) {
+    let log = mount.log();
+    assert!(log.contains("DEBUG") && log.contains("secrets/written/value"), "it did log");
+    canaries.assert_not_in("the log", log.as_bytes());
+    for file in ["cmdline", "environ"] {
+        let shown = fs::read(format!("/proc/{}/{file}", mount.pid())).unwrap();
+        assert!(!shown.is_empty());
+        canaries.assert_not_in(file, &shown);
+    }
+}
+
+/// Lets each of fuser's event loops read something else, and longer: until then its buffer has its last request.
+fn overwrite_buffers(mount: &Mount) {
+    let other = "x".repeat(100_000);
+    std::thread::scope(|scope| {
+        for number in 0..8 {
+            let path = mount.path(&format!("files/.tmp{number}"));
+            let other = &other;
+            scope.spawn(move || fs::write(&path, other).and_then(|()| fs::remove_file(&path)).unwrap());
+        }
+    });
+}
+
+/// For a few looks at a process's memory, on a busy machine.
+const LOOKING: Duration = Duration::from_secs(30);
+
+const QUICK: &str = "ttl=500ms,idle_ttl=1s,kernel_ttl=1s,timeout=2s,write_timeout=2s";
+
+#[test]
+fn a_value_is_in_its_own_pages_alone_and_nowhere_when_it_is_gone() {
+    let Some(world) = World::new(&[], QUICK) else { return };
+    let canaries = Canaries::new(&SECRETS);
+    go_everywhere(&world, &canaries);
+    let look = || canaries.in_memory(world.mount.pid());
+    let Some(found) = look() else { return skipped!("nobody may look into another process's memory here") };
+    assert!(found.iter().any(|found| found.arena), "the cache has them");
+    let is_written = |found: &Found| ["written", "edited"].contains(&found.canary);
+    until_none(look, |found| !found.arena && !is_written(found));
+    assert_nothing_shows(&world.mount, &canaries);
+    for secret in SECRETS {
+        world.vault.client.begin_delete_secret(&name(secret)).unwrap();
+    }
+    until_none(look, |found| !is_written(found));
+    let look_anew = || {
+        overwrite_buffers(&world.mount);
+        look()
+    };
+    until_none(look_anew, |_| true);
+    assert_nothing_shows(&world.mount, &canaries);
+}
+
+/// Looks until no such place is left.
+fn until_none(look: impl Fn() -> Option<Vec<Found>>, is_wrong: impl Fn(&Found) -> bool) {
+    let end = Instant::now() + LOOKING;
+    loop {
+        let wrong: Vec<_> = look().unwrap().into_iter().filter(&is_wrong).collect();
+        if wrong.is_empty() {
+            return;
+        }
+        assert!(Instant::now() < end, "{} places: {:#?}", wrong.len(), &wrong[..wrong.len().min(10)]);
+    }
+}
+
+#[test]
+fn a_value_that_had_to_make_room_is_gone() {
+    let canaries = Canaries::new(&["read"]);
+    let filling: Vec<_> = (0..20).map(|number| (format!("f-{number}"), "x".repeat(25_000))).collect();
+    let mut secrets: Vec<_> = filling.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    secrets.push(("read", canaries.of("read")));
+    let Some(world) = World::new(&secrets, "ro,cache_size=200KiB,ttl=500ms,idle_ttl=1s,kernel_ttl=1s") else { return };
+    let look = || canaries.in_memory(world.mount.pid());
+    assert_eq!(fs::read_to_string(world.path("secrets/read/value")).unwrap(), canaries.of("read"));
+    let Some(found) = look() else { return skipped!("nobody may look into another process's memory here") };
+    assert!(found.iter().any(|found| found.arena), "the cache has it");
+    for (name, _) in &filling {
+        fs::read(world.path(&format!("secrets/{name}/value"))).unwrap();
+    }
+    until_none(look, |_| true);
+}
+
+#[test]
+fn a_daemon_that_crashes_leaves_no_core_file() {
+    let canaries = Canaries::new(&["read"]);
+    let Some(vault) = Vault::with(ServeOptions::default(), &[("read", canaries.of("read"))]) else { return };
+    let place = tempfile::tempdir().unwrap();
+    let mut command = Command::new("sh");
+    let script = r#"ulimit -c unlimited; cd "$PLACE"; exec "$AKVFS" "$@""#;
+    command.args(["-c", script, "sh"]).env("PLACE", place.path()).env("AKVFS", env!("CARGO_BIN_EXE_akvfs"));
+    let mut mount = Mount::by(command, vault.url(), "");
+    assert_eq!(fs::read_to_string(mount.path("secrets/read/value")).unwrap(), canaries.of("read"));
+    // The first is caught: a thread that overflows its stack says so, and faults again.
+    eventually("the end", || {
+        mount.signal(libc::SIGSEGV);
+        mount.ends_within(Duration::from_millis(100))
+    });
+    let status = mount.status().unwrap();
+    assert_eq!((status.signal(), status.core_dumped()), (Some(libc::SIGSEGV), false));
+    assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
+    canaries.assert_not_in("the log", mount.log().as_bytes());
+}
+
+/// Every call that writes, with what it writes and whereto.
+const WRITES: &str = "trace=write,pwrite64,writev,pwritev,pwritev2,sendto,sendmsg,sendmmsg,openat,open,creat,mkdir,mkdirat,\
+                      rename,renameat,renameat2,link,linkat,symlink,symlinkat,memfd_create";
+
+#[test]
+fn what_is_written_goes_to_the_kernel_and_to_the_vault_alone() {
+    if !has("strace") {
+        return skipped!("strace is missing (apt-get install strace)");
+    }
+    let canaries = Canaries::new(&SECRETS);
+    let Some(vault) = Vault::with(ServeOptions::default(), &[]) else { return };
+    let (place, mut command) = (tempfile::tempdir().unwrap(), Command::new("strace"));
+    let told = place.path().join("told");
+    // -D: the mount is our child, and not strace. -yy: descriptors with their paths.
+    command.args(["-D", "-f", "-yy", "-s", "100000", "-e", WRITES, "-e", "signal=none", "-o"]).arg(&told);
+    command.arg(env!("CARGO_BIN_EXE_akvfs"));
+    let world = World { mount: Mount::by(command, vault.url(), QUICK), vault };
+    go_everywhere(&world, &canaries);
+    drop(world);
+    let told = fs::read_to_string(&told).unwrap();
+    let (mut seen, mut wrong) = ([0, 0], Vec::new());
+    for line in told.lines().filter(|line| !canaries.find(line.as_bytes()).is_empty()) {
+        match line {
+            _ if line.contains("</dev/fuse<") => seen[0] += 1,
+            _ if line.contains("<TCP:[") => seen[1] += 1,
+            _ => wrong.push(line.chars().take(60).collect::<String>()),
+        }
+    }
+    assert!(seen.iter().all(|count| *count > 0), "{seen:?}");
+    assert_eq!(wrong, Vec::<String>::new(), "a value went elsewhere");
+    let writable = |line: &&str| ["O_WRONLY", "O_RDWR", "O_CREAT"].iter().any(|flag| line.contains(flag));
+    let is_file = |line: &&str| !["\"/dev/fuse\"", "\"/dev/null\"", "tracing"].iter().any(|path| line.contains(path));
+    let opened: Vec<_> = told.lines().filter(|line| line.contains("open")).filter(writable).filter(is_file).collect();
+    assert_eq!(opened, Vec::<&str>::new(), "a mount writes no file");
+}

@@ -157,7 +157,7 @@ akvfs mount contoso /mnt/vault
 )
 umount /mnt/vault
 "#)),
-    ("docs/operating.md", "while inotifywait", Test("a_loop_around_inotifywait_reloads_after_each_rotation")),
+    ("docs/operating.md", "inotifywait -qm", Test("nginx_takes_a_new_certificate_when_a_watcher_reloads_it")),
     ("docs/operating.md", "akvfs mount contoso /mnt/vault -o on_change", Run(r#"
 mkdir bin other
 printf '#!/bin/sh\necho "$@" >>%s/asked\n' "$PWD" >bin/systemctl

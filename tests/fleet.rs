@@ -92,7 +92,8 @@ impl Fleet {
         let mut reader = Reader::new(self.secrets, random.fork());
         reader.read(&cache, &*clock);
         let names: BTreeSet<_> = reader.names.iter().cloned().collect();
-        let mut refresher = Refresher::new(cache.clone(), Box::new(move || names.clone()), self.options(random.u64(..)));
+        let mut refresher =
+            Refresher::new(cache.clone(), Box::new(move || names.clone()), self.options(random.u64(..)));
         let step = TICK.max(self.ttl / LOOKS);
         // Nor do they look at the same moments.
         clock.advance(step.mul_f64(random.f64()));

@@ -111,7 +111,8 @@ fn options(args: ServeArgs) -> Result<ServeOptions, ServeCommandError> {
 fn parse_rate(text: &str) -> Result<Rate, String> {
     let wanted = || "a number of requests in a time, such as 50/s or 4000/10s".to_owned();
     let (requests, time) = text.split_once('/').ok_or_else(wanted)?;
-    let time = if time == "s" { Duration::from_secs(1) } else { humantime::parse_duration(time).map_err(|_| wanted())? };
+    let time =
+        if time == "s" { Duration::from_secs(1) } else { humantime::parse_duration(time).map_err(|_| wanted())? };
     match requests.parse() {
         Ok(requests) if !time.is_zero() => Ok(Rate { requests, time }),
         _ => Err(wanted()),

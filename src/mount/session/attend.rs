@@ -21,7 +21,7 @@ use crate::mount::hook;
 use crate::mount::options::MountOptions;
 use crate::mount::point::Place;
 use crate::mount::wake::{File, Touched};
-use crate::mount::{point, process, unmount};
+use crate::mount::{mountinfo, point, process, unmount};
 use crate::secret::{SecretName, Version};
 use crate::vault::Runner;
 
@@ -113,9 +113,12 @@ impl Charge {
     fn clear_away(&self) {
         let Place::Directory(dir) = &self.place else { return };
         let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
+        let top = || mountinfo::top_at(dir).ok().flatten().map(|mount| mount.id);
         for _ in 0..looks {
+            let before = top();
             match process::ask_file_system(dir) {
-                Err(error) if point::is_dead(&error) => return drop(self.unmount()),
+                // Who mounts again clears away too, and what he has mounted since is his.
+                Err(error) if point::is_dead(&error) && top() == before => return drop(self.unmount()),
                 // Another's, or none.
                 Ok(()) | Err(_) => clock.sleep(pause),
             }

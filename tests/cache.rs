@@ -7,7 +7,8 @@ use std::thread;
 use std::time::Duration;
 
 use akvfs::cache::{CacheOptions, CachedStore};
-use akvfs::secret::{SecretAttributes, SecretProperties};
+use akvfs::metrics::Metrics;
+use akvfs::secret::{MAX_VALUE, SecretAttributes, SecretProperties};
 use akvfs::store::{ErrorKind, Operation, SecretStore, StoreError, Wait};
 use support::{ManualClock, ModelStore, Settings, name, value};
 
@@ -366,6 +367,27 @@ fn one_name_that_hangs_holds_up_no_other() {
     assert_eq!(text(on.cache.get(&name("slow"), None, Wait::No)), Err(ErrorKind::NotInMemory));
     on.vault.open_gate(Operation::Get);
     assert_eq!(hung.join().expect("no panic"), Ok("y".to_owned()));
+}
+
+#[test]
+fn a_walk_through_ten_times_its_room_fills_it_and_no_more() {
+    const ROOM: usize = 1 << 20;
+    let metrics = Arc::new(Metrics::default());
+    let (clock, options) = (ManualClock::shared(), CacheOptions { ttl: TTL, bytes: ROOM, ..CacheOptions::default() });
+    let vault = ModelStore::with(clock.clone(), Settings::default());
+    let cache = Arc::new(CachedStore::counting(vault.clone(), options, clock.clone(), metrics.clone()));
+    let on = Scene { clock, vault, cache };
+    let longest = "x".repeat(MAX_VALUE);
+    let names: Vec<_> = (0..10 * ROOM / MAX_VALUE).map(|number| format!("s{number}")).collect();
+    for secret in &names {
+        on.theirs(secret, &longest);
+        assert!(on.get(secret).is_ok());
+        assert!(metrics.bytes.get() <= ROOM as u64);
+    }
+    assert!(metrics.bytes.get() > ROOM as u64 * 95 / 100, "{} bytes", metrics.bytes.get());
+    on.vault.forget_calls();
+    let last = &names[names.len() - (ROOM / (MAX_VALUE + 1024))..];
+    assert!(last.iter().all(|secret| on.get(secret).is_ok()) && on.gets() == 0, "the last ones are there");
 }
 
 #[test]

@@ -146,6 +146,10 @@ impl Processes for Nobody {
     fn was_killed(&self, _thread: u32) -> bool {
         false
     }
+
+    fn program(&self, _process: u32) -> Option<String> {
+        None
+    }
 }
 
 impl Kernel for Nobody {

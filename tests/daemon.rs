@@ -10,7 +10,7 @@ use std::process::{Command, Output, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use akvfs::mount::daemon::{Abandon, DaemonError, Job, Serve, Start, in_background, in_foreground};
+use akvfs::mount::daemon::{Abandon, Attend, DaemonError, Job, Serve, Start, in_background, in_foreground};
 use akvfs::mount::stop::{Event, Reason, Stop};
 
 const JOB: &str = "AKVFS_TEST_JOB";
@@ -105,11 +105,27 @@ fn the_job() {
 fn work(job: &str, place: &Path) -> Job<()> {
     let abandoned = place.join("abandoned");
     let abandon: Abandon = Arc::new(move || std::fs::write(&abandoned, "yes\n").unwrap());
-    Job { start: start(job.to_owned(), place.to_owned()), serve: serve(job.to_owned(), place.to_owned()), abandon }
+    Job {
+        attend: attend(place.to_owned()),
+        start: start(job.to_owned(), place.to_owned()),
+        serve: serve(job.to_owned(), place.to_owned()),
+        abandon,
+    }
+}
+
+/// Waits for the end of who is attended.
+fn attend(place: PathBuf) -> Attend {
+    Box::new(move |mut socket| {
+        std::fs::write(place.join("attendant"), format!("{}\n", std::process::id())).unwrap();
+        let read = std::io::Read::read(&mut socket, &mut [0]);
+        std::fs::write(place.join("attended"), format!("{read:?}\n")).unwrap();
+    })
 }
 
 fn start(job: String, place: PathBuf) -> Start<()> {
-    Box::new(move || {
+    Box::new(move |attendant| {
+        // As long as the process lives.
+        std::mem::forget(attendant);
         std::fs::write(place.join("pid"), format!("{}\n", std::process::id())).unwrap();
         match job.as_str() {
             "refused" => Err("the vault said no; ask its owner".to_owned()),
@@ -176,6 +192,27 @@ fn the_child_keeps_nothing_of_its_caller() {
     assert_eq!(core.split_whitespace().collect::<Vec<_>>()[4..6], ["0", "0"], "{core}");
     signal(&pid, libc::SIGINT);
     eventually("the end", || is_gone(&pid));
+}
+
+#[test]
+fn the_attendant_keeps_nothing_of_the_caller_either_and_hears_when_the_daemon_is_gone() {
+    for ending in [libc::SIGTERM, libc::SIGKILL] {
+        let ran = Ran::new("ready");
+        let (pid, attendant) = (ran.note("pid"), ran.note("attendant"));
+        assert_ne!(pid, attendant);
+        if unsafe { libc::geteuid() } == 0 {
+            let place = format!("/proc/{}/fd", attendant.trim());
+            let open: Vec<_> = std::fs::read_dir(place).unwrap().map(|entry| entry.unwrap().path()).collect();
+            let targets: Vec<_> = open.iter().map(|path| std::fs::read_link(path).unwrap()).collect();
+            let sockets = targets.iter().filter(|target| target.to_string_lossy().starts_with("socket:"));
+            assert_eq!(sockets.count(), 1, "one to the daemon, and none that the parent waits for: {targets:?}");
+            assert_eq!(targets.iter().filter(|target| *target == Path::new("/dev/null")).count(), 4, "{targets:?}");
+        }
+        assert!(!ran.has("attended"));
+        signal(&pid, ending);
+        assert_eq!(ran.note("attended"), "Ok(0)\n");
+        eventually("the end", || is_gone(&attendant));
+    }
 }
 
 #[test]

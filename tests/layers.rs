@@ -50,7 +50,14 @@ const FLOORS: &[Floor] = &[
     },
     Floor {
         at: "mount/",
-        except: &["mount/session.rs", "mount/session/connect.rs", "mount/session/floors.rs", "mount/session/news.rs"],
+        except: &[
+            "mount/session.rs",
+            "mount/session/attend.rs",
+            "mount/session/connect.rs",
+            "mount/session/floors.rs",
+            "mount/session/needs.rs",
+            "mount/session/news.rs",
+        ],
         never: &["vault", "cache", "local", "fs", "fuse", "cli"],
         reason: "mount/session.rs is the only wiring",
     },

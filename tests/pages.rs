@@ -4,6 +4,9 @@
 
 #[path = "support/kinds.rs"]
 mod kinds;
+#[macro_use]
+#[path = "support/skipped.rs"]
+mod skipped;
 
 use std::path::Path;
 
@@ -59,6 +62,17 @@ fn the_pages_name_files_that_are_there() {
         }
     }
     assert!(links > 20, "{links}");
+}
+
+#[test]
+fn what_the_performance_page_shows_is_what_was_measured() {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/bench/page.py");
+    let run = std::process::Command::new("python3").arg("-B").arg(script).arg("--check").output();
+    let Ok(output) = run else {
+        skipped!("python3 is not installed");
+        return;
+    };
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
 }
 
 #[test]

@@ -21,8 +21,17 @@ use super::refresh::interval;
 const TICK: Duration = Duration::from_millis(200);
 /// How long one request of a refresh or a probe waits: one try of the client.
 const LIMIT: Duration = Duration::from_secs(5);
-/// The first and the longest pause between two probes of a vault that does not answer.
-const PROBES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(15));
+/// The first pause between two probes of a vault that does not answer; each is twice the one before.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+/// The bounds of the longest pause.
+const LONGEST_PAUSE: (Duration, Duration) = (Duration::from_secs(15), Duration::from_secs(300));
+
+/// The longest pause between two probes. A fleet that waits for its vault must not ask more often than one that has it, nor
+/// all at once when it is back: who is content with what is older than an hour need not know within seconds. Together with
+/// the refresh that follows ([`Refresher::tick`]) it is less than `ttl`.
+fn longest_pause(ttl: Duration) -> Duration {
+    (ttl / 2).clamp(LONGEST_PAUSE.0, LONGEST_PAUSE.1)
+}
 
 /// How a refresher goes about it.
 #[derive(Clone, Copy, Debug)]
@@ -66,7 +75,7 @@ impl Refresher {
         // Not sooner than half-way: what was read since the start is still good, and who started together is spread.
         let next = now + options.ttl.mul_f64(0.45 + random.f64() / 2.0);
         let next_idle = now + options.idle_ttl.mul_f64(0.5 + random.f64() / 2.0);
-        Self { store, held, options, random, next, next_idle, next_probe: now, pause: PROBES.0, was_silent: false }
+        Self { store, held, options, random, next, next_idle, next_probe: now, pause: FIRST_PAUSE, was_silent: false }
     }
 
     /// Does what is due.
@@ -76,9 +85,10 @@ impl Refresher {
         }
         let now = self.store.clock.moment();
         if std::mem::take(&mut self.was_silent) {
-            // Others heard it at the same moment.
-            self.next = now + self.options.ttl.mul_f64(self.random.f64() / 10.0);
-            self.pause = PROBES.0;
+            // Others heard it at the same moment; but readers of what is too old ask for each by itself until then.
+            let spread = (self.options.ttl / 4).min(LONGEST_PAUSE.0);
+            self.next = now + spread.mul_f64(self.random.f64());
+            self.pause = FIRST_PAUSE;
         }
         // Without a ttl nothing is believed, and every reader asks.
         if now >= self.next && !self.options.ttl.is_zero() {
@@ -94,7 +104,7 @@ impl Refresher {
         if now < self.next_probe || self.store.below.probe(LIMIT.min(self.options.timeout)) {
             return;
         }
-        self.pause = (self.pause * 2).min(PROBES.1);
+        self.pause = (self.pause * 2).min(longest_pause(self.options.ttl));
         self.next_probe = self.store.clock.moment() + self.pause.mul_f64(0.5 + self.random.f64() / 2.0);
     }
 

@@ -12,7 +12,7 @@ use crate::mount::options::layers::Configured;
 use crate::mount::options::words::{Word, parse_list};
 use crate::mount::options::{Entry, OPTIONS, OptionError, Settings};
 use crate::mount::point::{self, Place};
-use crate::mount::session::{self, Session};
+use crate::mount::session::{self, Charge, Session};
 use crate::mount::source::Source;
 use crate::mount::unmount;
 
@@ -71,10 +71,12 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
 
 fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) -> Job<Session> {
     let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
+    let charge = Charge::new(place, &settings.mount);
     Job {
-        start: Box::new(move || {
+        attend: Box::new(|socket| charge.attend(socket)),
+        start: Box::new(move |attendant| {
             levels.clone().cycle_on_signal().map_err(|error| format!("signals cannot be caught: {error}"))?;
-            session::start(&source, &start_at, &settings, levels).map_err(|error| error.to_string())
+            session::start(&source, &start_at, &settings, levels, attendant).map_err(|error| error.to_string())
         }),
         serve: Box::new(|session, stop| {
             let ended = session.wait(stop).map_err(|error| error.to_string());

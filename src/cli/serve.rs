@@ -2,7 +2,6 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, ToSocketAddrs};
-use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +11,7 @@ use signal_hook::iterator::Signals;
 use zeroize::Zeroizing;
 
 use crate::clock::SystemClock;
-use crate::local::{Fault, Operation, RecoveryLevel, ServeError, ServeOptions, Server};
+use crate::local::{Fault, Operation, Rate, RecoveryLevel, ServeError, ServeOptions, Server};
 use crate::private::{self, Rule};
 
 /// The name that SDKs are pointed at: they want a label in front of the challenge's resource.
@@ -55,9 +54,9 @@ pub struct ServeArgs {
     /// Give an empty page with a nextLink before every page of a listing, as the service often does
     #[arg(long)]
     pub empty_pages: bool,
-    /// Answer so many requests a second, such as 50/s, and the others with 429
-    #[arg(long, value_name = "N/s", value_parser = parse_rate)]
-    pub throttle: Option<NonZeroU32>,
+    /// Answer so many requests in a time, such as 50/s or the service's own 4000/10s, and the others with 429
+    #[arg(long, value_name = "N/TIME", value_parser = parse_rate)]
+    pub throttle: Option<Rate>,
     /// Make the first N requests (1 if not given) go wrong; may be given more than once. KIND is lose-reply,
     /// close-before, stall, truncate, html, redirect, foreign-next-link, or a status from 400 to 599
     #[arg(long, value_name = "KIND[:N]")]
@@ -109,9 +108,15 @@ fn options(args: ServeArgs) -> Result<ServeOptions, ServeCommandError> {
     })
 }
 
-fn parse_rate(text: &str) -> Result<NonZeroU32, String> {
-    let number = text.strip_suffix("/s").and_then(|number| number.parse().ok());
-    number.ok_or_else(|| "a number of requests a second, such as 50/s".to_owned())
+fn parse_rate(text: &str) -> Result<Rate, String> {
+    let wanted = || "a number of requests in a time, such as 50/s or 4000/10s".to_owned();
+    let (requests, time) = text.split_once('/').ok_or_else(wanted)?;
+    let time =
+        if time == "s" { Duration::from_secs(1) } else { humantime::parse_duration(time).map_err(|_| wanted())? };
+    match requests.parse() {
+        Ok(requests) if !time.is_zero() => Ok(Rate { requests, time }),
+        _ => Err(wanted()),
+    }
 }
 
 fn read_token(path: &Path) -> Result<Zeroizing<String>, ServeCommandError> {

@@ -8,7 +8,7 @@ use crate::secret::Timestamp;
 
 use super::draft::Target;
 use super::errno::{FsResult, errno_name};
-use super::processes::{Process, program_of};
+use super::processes::Process;
 use super::tree::{Ino, Node};
 use super::{Call, SecretFs};
 
@@ -56,7 +56,7 @@ impl SecretFs {
         put("uid", call.uid.into());
         put("gid", call.gid.into());
         put("pid", Some(process).filter(|process| *process != 0).into());
-        put("program", program_of(process).into());
+        put("program", self.processes.program(process).into());
         put("path", self.path(ino, None).into());
         put("for", if purpose == Purpose::Read { "read" } else { "write" }.into());
         put("version", self.version_at(ino).into());

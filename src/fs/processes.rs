@@ -34,6 +34,8 @@ pub trait Processes: Send + Sync {
     fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool;
     /// Whether `thread` is ending because of a signal.
     fn was_killed(&self, thread: u32) -> bool;
+    /// The program that `process` runs: the path of its file, else, where that may not be seen, its short name.
+    fn program(&self, process: Process) -> Option<String>;
 }
 
 /// Whether `thread` is about to end: a fatal signal, whichever it was, puts SIGKILL into its pending set, and others such
@@ -46,12 +48,6 @@ pub fn is_dying(thread: u32) -> bool {
         line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
     };
     (pending("SigPnd:") | pending("ShdPnd:")) & SIGKILL_BIT != 0
-}
-
-/// The program that `process` runs: the path of its file, else, where that may not be seen, its short name.
-pub fn program_of(process: Process) -> Option<String> {
-    let path = fs::read_link(format!("/proc/{process}/exe")).ok().map(|path| path.to_string_lossy().into_owned());
-    path.or_else(|| fs::read_to_string(format!("/proc/{process}/comm")).ok().map(|name| name.trim_end().to_owned()))
 }
 
 /// The machine's processes, from `/proc`.
@@ -135,10 +131,10 @@ fn answer_of(look: impl FnOnce() -> bool + Send + 'static) -> Option<bool> {
     None
 }
 
-/// Whether a thread of ours runs, or would if there were a processor.
+/// Whether a thread of ours runs, or would if there were a processor, or if a debugger let it.
 fn is_running(thread: i32) -> bool {
     let status = fs::read_to_string(format!("/proc/self/task/{thread}/status"));
-    status.is_ok_and(|status| status.contains("\nState:\tR"))
+    status.is_ok_and(|status| ["\nState:\tR", "\nState:\tt"].iter().any(|state| status.contains(state)))
 }
 
 impl Processes for ProcFs {
@@ -168,6 +164,11 @@ impl Processes for ProcFs {
         // Fields count from behind the command's name, which may hold anything; flags are the 9th (proc(5)).
         let flags = stat.rsplit_once(')').and_then(|(_, rest)| rest.split_whitespace().nth(6)?.parse::<u64>().ok());
         flags.is_some_and(|flags| flags & PF_SIGNALED != 0)
+    }
+
+    fn program(&self, process: Process) -> Option<String> {
+        let path = fs::read_link(format!("/proc/{process}/exe")).ok().map(|path| path.to_string_lossy().into_owned());
+        path.or_else(|| fs::read_to_string(format!("/proc/{process}/comm")).ok().map(|name| name.trim_end().to_owned()))
     }
 }
 

@@ -2,7 +2,6 @@
 
 use std::fmt;
 use std::net::{Ipv4Addr, SocketAddr};
-use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,6 +9,7 @@ use std::time::Duration;
 use zeroize::Zeroizing;
 
 use super::request::Operation;
+use super::throttle::Rate;
 
 /// How many days the service keeps what was deleted, unless told otherwise at the vault's creation.
 const DEFAULT_RETENTION: u32 = 90;
@@ -134,8 +134,8 @@ pub struct ServeOptions {
     pub deny: Vec<Operation>,
     /// Whether an empty page with a `nextLink` comes before every page, as from the service.
     pub empty_pages: bool,
-    /// How many requests a second are answered; more get 429.
-    pub throttle: Option<NonZeroU32>,
+    /// How many requests are answered; more get 429.
+    pub throttle: Option<Rate>,
 }
 
 impl fmt::Debug for ServeOptions {

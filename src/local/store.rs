@@ -6,9 +6,11 @@
 use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
+use std::time::Duration;
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, WriteTransaction};
 
+use crate::clock::SystemClock;
 use crate::private::{self, Rule};
 use crate::secret::{SecretName, Version};
 
@@ -25,6 +27,10 @@ const META: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("meta");
 const LAYOUT: &[u8] = b"1";
 /// Behind every version, all of which are hexadecimal digits.
 const AFTER_VERSIONS: &str = "g";
+
+/// How long a daemon may take to end (DESIGN 5), and between two looks whether it has.
+const ENDING: Duration = Duration::from_secs(5);
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// What went wrong with a store.
 #[derive(Debug, thiserror::Error)]
@@ -74,10 +80,11 @@ impl Store {
         Ok((Self { database: None }, Contents { secrets: Vec::new(), key: BackupKey::generate()? }))
     }
 
-    /// Opens the file at `path`, making it (mode 0600) if it is not there. One process at a time.
+    /// Opens the file at `path`, making it (mode 0600) if it is not there. One process at a time; whoever comes while
+    /// another one is still ending waits for that.
     pub fn open(path: &Path) -> Result<(Self, Contents), StoreError> {
         make_private(path)?;
-        let database = Database::create(path).map_err(Redb)?;
+        let database = open_alone(path).map_err(Redb)?;
         let key = prepare(&database)?;
         let secrets = read_all(&database)?;
         Ok((Self { database: Some(database) }, Contents { secrets, key }))
@@ -91,6 +98,17 @@ impl Store {
             write(&transaction, change)?;
         }
         Ok(transaction.commit().map_err(Redb)?)
+    }
+}
+
+fn open_alone(path: &Path) -> Result<Database, DatabaseError> {
+    let clock = SystemClock::shared();
+    let end = clock.moment() + ENDING;
+    loop {
+        match Database::create(path) {
+            Err(DatabaseError::DatabaseAlreadyOpen) if clock.moment() < end => clock.sleep(PAUSE),
+            opened => return opened,
+        }
     }
 }
 
@@ -178,4 +196,22 @@ fn read_all(database: &Database) -> Result<Vec<Secret>, StoreError> {
         secrets.push(secret);
     }
     Ok(secrets)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_comes_while_another_one_ends_waits_for_that() {
+        let dir = tempfile::tempdir().expect("a directory");
+        let path = dir.path().join("vault.redb");
+        let (first, _) = Store::open(&path).expect("opens");
+        std::thread::scope(|scope| {
+            let second = scope.spawn(|| Store::open(&path).map(drop));
+            SystemClock::shared().sleep(10 * PAUSE);
+            drop(first);
+            second.join().expect("no panic").expect("opens when the first is gone");
+        });
+    }
 }

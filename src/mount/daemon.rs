@@ -22,8 +22,10 @@ pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(30);
 /// What the child says when the mount is usable; anything else is a line about why it is not.
 const READY: &[u8] = b"\0ready";
 
-/// Makes a mount usable. The error is one line for the user.
-pub type Start<Running> = Box<dyn FnOnce() -> Result<Running, String>>;
+/// The whole life of a process beside the daemon; the daemon is at the other end of the socket.
+pub type Attend = Box<dyn FnOnce(UnixStream)>;
+/// Makes a mount usable, with that process at the other end of the socket. The error is one line for the user.
+pub type Start<Running> = Box<dyn FnOnce(UnixStream) -> Result<Running, String>>;
 /// Carries a mount until it is unmounted or asked to end.
 pub type Serve<Running> = Box<dyn FnOnce(Running, &Stop) -> Result<(), String>>;
 /// Takes away what a process that ends at once leaves behind. Must wait for nothing.
@@ -31,6 +33,8 @@ pub type Abandon = Arc<dyn Fn() + Send + Sync>;
 
 /// What a daemon does.
 pub struct Job<Running> {
+    /// Beside it.
+    pub attend: Attend,
     /// First.
     pub start: Start<Running>,
     /// Then.
@@ -50,8 +54,10 @@ pub enum DaemonError {
 
 /// Carries the mount in this process until it ends.
 pub fn in_foreground<Running>(job: Job<Running>) -> Result<(), DaemonError> {
-    let (running, stop) = begin(job.start, &job.abandon).map_err(DaemonError::NotStarted)?;
-    (job.serve)(running, &stop).map_err(DaemonError::Broken)
+    let Job { attend, start, serve, abandon } = job;
+    let attendant = leave_to_attendant(attend, || Ok(())).map_err(DaemonError::NotStarted)?;
+    let (running, stop) = begin(start, attendant, &abandon).map_err(DaemonError::NotStarted)?;
+    serve(running, &stop).map_err(DaemonError::Broken)
 }
 
 /// Leaves the mount to a child and returns when it is usable, at most `limit` later. Must be called before this
@@ -108,9 +114,13 @@ fn in_words(status: io::Result<ExitStatus>) -> String {
 
 /// The child's whole life; its exit code.
 fn be_child<Running>(job: Job<Running>, socket: UnixStream) -> i32 {
+    let Job { attend, start, serve, abandon } = job;
+    // The attendant must not keep what the parent, or its caller, waits for to be closed.
+    let close = || process::close_standard_descriptors().and_then(|()| process::close(&socket));
     let started = process::leave_terminal()
         .map_err(|error| format!("the daemon cannot leave the terminal: {error}"))
-        .and_then(|()| begin(job.start, &job.abandon));
+        .and_then(|()| leave_to_attendant(attend, close))
+        .and_then(|attendant| begin(start, attendant, &abandon));
     let (running, stop) = match started {
         Ok(started) => started,
         Err(line) => {
@@ -123,15 +133,34 @@ fn be_child<Running>(job: Job<Running>, socket: UnixStream) -> i32 {
         // Nobody waits for this mount any more: leave none behind.
         stop.request(Reason::Asked);
     }
-    i32::from((job.serve)(running, &stop).is_err())
+    i32::from(serve(running, &stop).is_err())
+}
+
+/// Starts the process beside this one; our end of the socket between them. It is not told of a closing terminal, and
+/// ends when this one does. There must be one thread.
+fn leave_to_attendant(attend: Attend, close: impl FnOnce() -> io::Result<()>) -> Result<UnixStream, String> {
+    process::harden().map_err(|error| format!("the process cannot be protected: {error}"))?;
+    let cannot = |error: io::Error| format!("no attendant can be started: {error}");
+    let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
+    // SAFETY: there is one thread, as the caller promises, so no lock is held by one that the child lacks.
+    match process::check(unsafe { libc::fork() }).map_err(cannot)? {
+        0 => {
+            drop(ours);
+            // One that has no terminal to leave, or nothing to close, serves as well.
+            let _ = process::leave_terminal();
+            let _ = close();
+            attend(theirs);
+            std::process::exit(0)
+        }
+        _ => Ok(ours),
+    }
 }
 
 fn say(mut socket: UnixStream, words: &[u8]) -> io::Result<()> {
     socket.write_all(words)
 }
 
-fn begin<Running>(start: Start<Running>, abandon: &Abandon) -> Result<(Running, Stop), String> {
-    process::harden().map_err(|error| format!("the process cannot be protected: {error}"))?;
+fn begin<Running>(start: Start<Running>, attendant: UnixStream, abandon: &Abandon) -> Result<(Running, Stop), String> {
     process::share_memory();
     if !lock_all() {
         tracing::debug!("the limit on locked memory is for values alone");
@@ -139,5 +168,5 @@ fn begin<Running>(start: Start<Running>, abandon: &Abandon) -> Result<(Running, 
     let stop = Stop::default();
     let abandon = Arc::clone(abandon);
     stop::end_on_signals(&stop, move || abandon()).map_err(|error| format!("signals cannot be caught: {error}"))?;
-    start().map(|running| (running, stop))
+    start(attendant).map(|running| (running, stop))
 }

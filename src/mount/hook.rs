@@ -2,35 +2,39 @@
 //! and nothing of the daemon's environment that might hold a credential.
 
 use std::collections::HashMap;
-use std::process::{Command, Stdio};
+use std::io;
+use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 
 /// What of the daemon's environment the command gets.
 const KEPT: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "TZ", "XDG_RUNTIME_DIR"];
 
+/// Runs the command for a secret and its version, and waits for its end.
+pub type Run = dyn Fn(&str, &str) -> io::Result<ExitStatus> + Send + Sync;
+
 /// See the module. Clones are the same hook.
 #[derive(Clone)]
 pub struct Hook {
-    command: Arc<str>,
-    /// The paths whose command runs, and the version that came meanwhile.
+    run: Arc<Run>,
+    /// The secrets whose command runs, and the version that came meanwhile.
     running: Arc<Mutex<HashMap<String, Option<String>>>>,
 }
 
 impl Hook {
-    /// A hook that runs `command` by the shell.
-    pub fn new(command: &str) -> Self {
-        Self { command: command.into(), running: Arc::default() }
+    /// A hook that runs this.
+    pub fn new(run: Arc<Run>) -> Self {
+        Self { run, running: Arc::default() }
     }
 
-    /// Runs the command for `path`, not here; if it runs already, once more when it has ended, with the last version.
-    pub fn run(&self, path: &str, version: &str) {
-        if let Some(next) = self.running().get_mut(path) {
+    /// Runs the command for the secret `name`, not here; if it runs already, once more when it has ended, with the last version.
+    pub fn run(&self, name: &str, version: &str) {
+        if let Some(next) = self.running().get_mut(name) {
             *next = Some(version.to_owned());
             return;
         }
-        self.running().insert(path.to_owned(), None);
-        let (hook, at, version) = (self.clone(), path.to_owned(), version.to_owned());
+        self.running().insert(name.to_owned(), None);
+        let (hook, at, version) = (self.clone(), name.to_owned(), version.to_owned());
         let work = move || {
             let mut version = Some(version);
             while let Some(current) = version {
@@ -39,8 +43,8 @@ impl Hook {
             }
         };
         if let Err(error) = thread::Builder::new().name("akvfs-hook".into()).spawn(work) {
-            tracing::warn!("on_change does not run for {path}: {error}");
-            self.running().remove(path);
+            tracing::warn!("on_change does not run for {name}: {error}");
+            self.running().remove(name);
         }
     }
 
@@ -50,27 +54,31 @@ impl Hook {
     }
 
     /// The version that came while the command ran; without one it is over.
-    fn next(&self, path: &str) -> Option<String> {
+    fn next(&self, name: &str) -> Option<String> {
         let mut running = self.running();
-        let next = running.get_mut(path).and_then(Option::take);
+        let next = running.get_mut(name).and_then(Option::take);
         if next.is_none() {
-            running.remove(path);
+            running.remove(name);
         }
         next
     }
 
-    fn run_here(&self, path: &str, version: &str) {
-        let mut command = Command::new("/bin/sh");
-        command.args(["-c", &self.command]).env_clear();
-        command.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
-        command.envs([("AKVFS_PATH", path), ("AKVFS_VERSION", version)]);
-        let ended = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").status();
-        match ended {
-            Ok(status) if status.success() => tracing::debug!("on_change has run for {path}"),
-            Ok(status) => tracing::warn!("on_change for {path} ended with {status}"),
-            Err(error) => tracing::warn!("on_change does not run for {path}: {error}"),
+    fn run_here(&self, name: &str, version: &str) {
+        match (self.run)(name, version) {
+            Ok(status) if status.success() => tracing::debug!("on_change has run for {name}"),
+            Ok(status) => tracing::warn!("on_change for {name} ended with {status}"),
+            Err(error) => tracing::warn!("on_change does not run for {name}: {error}"),
         }
     }
+}
+
+/// Runs `command` by the shell, for the file at `path` and its version.
+pub fn run_command(command: &str, path: &str, version: &str) -> io::Result<ExitStatus> {
+    let mut shell = Command::new("/bin/sh");
+    shell.args(["-c", command]).env_clear();
+    shell.envs(KEPT.iter().filter_map(|name| Some((name, std::env::var_os(name)?))));
+    shell.envs([("AKVFS_PATH", path), ("AKVFS_VERSION", version)]);
+    shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).current_dir("/").status()
 }
 
 #[cfg(test)]
@@ -87,7 +95,7 @@ mod tests {
             "echo begin $AKVFS_PATH $AKVFS_VERSION >>{0}; sleep 0.05; echo end $AKVFS_PATH >>{0}; env >>{0}.env",
             log.display()
         );
-        let hook = Hook::new(&command);
+        let hook = Hook::new(Arc::new(move |path, version| run_command(&command, path, version)));
         for version in 0..50 {
             hook.run("/m/a", &version.to_string());
             thread::sleep(Duration::from_millis(2));

@@ -9,15 +9,18 @@
 //! - [`stop`]: what a mount is asked for while it runs, and the signals that ask.
 //! - [`supervisor`]: what the service manager is told.
 //! - [`accounts`]: users and groups by name.
+//! - [`attendant`]: a process beside the daemon, for what the daemon may no longer do.
 //! - [`audit`]: where the lines of the audit go.
 //! - [`syslog`]: the machine's syslog.
 //! - [`process`]: what the kernel is asked about our own process.
 //! - [`wake`]: what is done to a file so that who watches it is told.
 //! - [`hook`]: the command that runs on a change.
 //! - [`unmount`]: taking a mount away.
+//! - [`sandbox`]: what the daemon gives up once it is mounted.
 //! - [`session`]: the wiring, the only place that knows all the floors.
 
 pub mod accounts;
+pub mod attendant;
 pub mod audit;
 pub mod daemon;
 pub mod helper;
@@ -26,6 +29,7 @@ pub mod mountinfo;
 pub mod options;
 pub mod point;
 pub mod process;
+pub mod sandbox;
 pub mod session;
 pub mod source;
 pub mod stop;

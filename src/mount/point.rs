@@ -116,7 +116,7 @@ pub fn check_device() -> Result<(), String> {
 }
 
 /// "Transport endpoint is not connected": the daemon of that mount is gone.
-fn is_dead(error: &io::Error) -> bool {
+pub fn is_dead(error: &io::Error) -> bool {
     error.raw_os_error() == Some(libc::ENOTCONN)
 }
 

@@ -58,6 +58,13 @@ pub fn close_standard_descriptors() -> io::Result<()> {
     Ok(())
 }
 
+/// Puts `/dev/null` in the place of a descriptor, in this process alone: its owner still closes it, and nobody else's.
+pub fn close(descriptor: &impl AsRawFd) -> io::Result<()> {
+    let null = OpenOptions::new().read(true).open("/dev/null")?;
+    // SAFETY: both descriptors are open.
+    check(unsafe { libc::dup2(null.as_raw_fd(), descriptor.as_raw_fd()) }).map(drop)
+}
+
 /// Ends a child at once and takes its status.
 pub fn kill(child: Pid) -> io::Result<ExitStatus> {
     // SAFETY: numbers; the child has not been waited for, so its number is still its own.

@@ -1,10 +1,13 @@
 //! The wiring: the only place that knows all the floors.
 
+mod attend;
 mod connect;
 mod floors;
+mod needs;
 mod news;
 
 use std::io;
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -13,7 +16,6 @@ use std::time::Duration;
 use crate::cache::{CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
-use crate::fs::processes::ProcFs;
 use crate::fs::{About, SecretFs};
 use crate::fuse::inflight::Hung;
 use crate::fuse::notify::Announcer;
@@ -23,20 +25,22 @@ use crate::metrics::{Metered, Metrics};
 use crate::store::{ErrorKind, StoreError, Wait};
 use crate::vault::SecretClient;
 
+use super::attendant::Attendant;
 use super::audit::AuditLog;
-use super::hook::Hook;
 use super::options::{MountOptions, Settings};
 use super::point::Place;
 use super::source::Source;
 use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
 use super::wake::{Waker, show_read_only};
-use super::{process, unmount};
+use super::{process, sandbox};
+use attend::{Attended, SignIns};
 use floors::{about, at_once, cache_options, fs_options};
 use news::Listener;
 
 /// What `akvfs refresh` and `akvfs log` ask of a mount, and who does the latter.
 pub use crate::fs::control::{LOG_REQUEST, Log, REFRESH_REQUEST};
+pub use attend::Charge;
 pub use connect::connect;
 
 /// How often it is looked whether an unlinked value's delay is over, and what was left lying.
@@ -53,6 +57,7 @@ pub struct Session {
     /// For the service manager.
     status: String,
     audit: Option<Arc<AuditLog>>,
+    attendant: Arc<Attendant>,
     announcer: Arc<Announcer>,
     /// Keeps what is in use fresh.
     watch: Watch,
@@ -95,10 +100,19 @@ pub fn remedy_for(kind: ErrorKind) -> &'static str {
 }
 
 /// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
-pub fn start(source: &Source, place: &Place, settings: &Settings, log: Arc<dyn Log>) -> Result<Session, MountError> {
+/// What this process may no longer do then is done by the attendant at the other end of the socket.
+pub fn start(
+    source: &Source,
+    place: &Place,
+    settings: &Settings,
+    log: Arc<dyn Log>,
+    attendant: UnixStream,
+) -> Result<Session, MountError> {
     let options = &settings.mount;
     let clock = SystemClock::shared();
-    let (client, server) = connect(&source.vault, options, &clock)?;
+    let cannot = |error: io::Error| MountError::Kernel(error.to_string());
+    let attendant = Attendant::over(attendant).map_err(cannot)?;
+    let (client, server) = connect(&source.vault, options, Some(Arc::new(SignIns(attendant.clone()))), &clock)?;
     let about = about(source, client.vault_url(), place, options);
     let metrics = Arc::new(Metrics::default());
     let signed_in = client.clone();
@@ -109,8 +123,13 @@ pub fn start(source: &Source, place: &Place, settings: &Settings, log: Arc<dyn L
     let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));
     store.fetch_ahead(at_once(options), options.timeout);
     let announcer = Arc::new(Announcer::default());
-    let fs =
-        SecretFs::new(store.clone(), clock.clone(), Arc::new(ProcFs), announcer.clone(), fs_options(options, about));
+    let fs = SecretFs::new(
+        store.clone(),
+        clock.clone(),
+        Arc::new(Attended(attendant.clone())),
+        announcer.clone(),
+        fs_options(options, about),
+    );
     let audit = start_audit(settings, &metrics)?;
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
     let whom = signed_in.clone();
@@ -121,7 +140,7 @@ pub fn start(source: &Source, place: &Place, settings: &Settings, log: Arc<dyn L
     let outside = options.read_only && process::is_root() && matches!(place, Place::Directory(_));
     let read_only = options.read_only && !outside;
     let shown = Shown { source: &source.text, to_others: options.allow_other, read_only };
-    let hung = give_up(place.clone());
+    let hung = give_up();
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone(), hung)
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     if let (true, Place::Directory(directory)) = (outside, place)
@@ -131,16 +150,32 @@ pub fn start(source: &Source, place: &Place, settings: &Settings, log: Arc<dyn L
         tracing::warn!("the mount is not shown as read-only: {error}");
     }
     let ending = Arc::new(AtomicBool::new(false));
-    let cannot = |error: io::Error| MountError::Kernel(error.to_string());
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(cannot)?;
     let waker = Waker::start().map_err(cannot)?;
-    let hook = options.on_change.as_deref().map(Hook::new);
-    let listener = Listener { fs: fs.clone(), waker, hook, place: place.clone() };
+    let hook = options.on_change.is_some().then(|| attend::hook(attendant.clone()));
+    let thread = attend::waking_thread(&attendant);
+    let listener = Listener { fs: fs.clone(), attendant: attendant.clone(), waker, thread, hook };
     news::start_listening(store.changes(), listener).map_err(cannot)?;
-    say_what_is_mounted(&fs.options().about, &signed_in);
     let watch = keep_fresh(store, fs.clone(), options)?;
+    // Last, so that what starts here may do what it does once.
+    for lacking in sandbox::enter(&needs::needs(settings, signed_in.vault_url())) {
+        tracing::warn!("{lacking}");
+    }
+    say_what_is_mounted(&fs.options().about, &signed_in);
     let status = format!("{source} is mounted");
-    Ok(Session { fs, serving, clock, place: place.clone(), status, announcer, watch, audit, ending, _server: server })
+    Ok(Session {
+        fs,
+        serving,
+        clock,
+        place: place.clone(),
+        status,
+        announcer,
+        watch,
+        audit,
+        attendant,
+        ending,
+        _server: server,
+    })
 }
 
 /// As whom the vault is asked, from memory: without a first answer (lazy_auth) it is not known yet.
@@ -148,7 +183,7 @@ fn identity(client: &SecretClient) -> Option<String> {
     client.sign_in(Wait::No).ok().flatten().map(|claims| claims.to_string())
 }
 
-/// The log's first line.
+/// The log's first line, but for warnings.
 fn say_what_is_mounted(about: &About, client: &SecretClient) {
     let whom = identity(client).map_or_else(String::new, |identity| format!(" as {identity}"));
     let About { version, source, vault, directory, auth, options, .. } = about;
@@ -159,13 +194,10 @@ fn say_what_is_mounted(about: &About, client: &SecretClient) {
 }
 
 /// What to do when a request hangs inside: nothing that it may hold can be waited for, so this process ends as if it had
-/// been killed. The kernel lets go of everybody then, and a service manager starts another one.
-fn give_up(place: Place) -> Hung {
-    Box::new(move |what| {
+/// been killed. The attendant unmounts then, the kernel lets go of everybody, and a service manager starts another one.
+fn give_up() -> Hung {
+    Box::new(|what| {
         tracing::error!("akvfs itself hangs: {what}; the mount is given up, please report it with the log");
-        if let Err(error) = detach(&place) {
-            tracing::error!("{error}");
-        }
         std::process::exit(libc::EXIT_FAILURE);
     })
 }
@@ -235,7 +267,7 @@ fn keep_fresh(store: Arc<CachedStore>, fs: Arc<SecretFs>, options: &MountOptions
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        let Self { fs, serving, clock, place, status, announcer, watch, audit, ending, _server } = self;
+        let Self { fs, serving, clock, place, status, announcer, watch, audit, attendant, ending, _server } = self;
         let loops = join_in_background(serving, stop.clone())?;
         let watchdog = Watchdog::start(answers(&place), clock.clone());
         let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
@@ -260,9 +292,9 @@ impl Session {
                 Err(_) => Err(MountError::Kernel("the mount broke inside".to_owned())),
             },
             Reason::Asked => {
-                let detached = detach(&place);
+                let detached = attend::unmount(&attendant);
                 fs.settle(wait);
-                detached
+                detached.map_err(|error| MountError::Kernel(error.to_string()))
             }
         }
     }
@@ -316,13 +348,5 @@ fn answers(place: &Place) -> impl Fn() -> bool + Send + 'static {
         Place::Directory(dir) => process::file_system_answers(dir),
         // Where it is mounted, only who mounted it knows.
         Place::Descriptor(_) => true,
-    }
-}
-
-fn detach(place: &Place) -> Result<(), MountError> {
-    match place {
-        Place::Directory(dir) => unmount::detach(dir).map_err(|error| MountError::Kernel(error.to_string())),
-        // Who mounted it unmounts it; the kernel ends the connection with this process.
-        Place::Descriptor(_) => Ok(()),
     }
 }

@@ -4,9 +4,8 @@
 //! before, are touched: their dates are set and they are opened for writing and closed, so watches on the file hear of it
 //! too. The files' other side answers all of that and changes nothing (`fs::wake`).
 //!
-//! One thread does it, and it must not be able to keep the process alive: it may wait for a request that is answered late,
-//! and a process whose threads share an open /dev/fuse with one that waits cannot be killed (measured). So it has a table of
-//! descriptors of its own, without that one.
+//! It may wait for a request that is answered late, and a process that has /dev/fuse open and a thread that waits so cannot
+//! be killed (measured). So another process does it, the attendant, which has not.
 
 use std::ffi::{CString, OsStr};
 use std::io;
@@ -35,21 +34,6 @@ pub struct File<'a> {
     pub new: &'a str,
     /// Where the older ones have.
     pub earlier: &'a [String],
-}
-
-/// Gives the waking thread descriptors of its own, and none of the others': neither the kernel's end of the mount, nor what
-/// somebody waits for to be closed. Its number as the kernel's requests have it.
-fn prepare_thread() -> io::Result<u32> {
-    // SAFETY: no pointers; from here on this thread's descriptors are its own, and it uses none from before.
-    check(unsafe { libc::unshare(libc::CLONE_FILES) })?;
-    // SAFETY: numbers; see above.
-    check_long(unsafe { libc::syscall(libc::SYS_close_range, 0, u32::MAX, 0) })?;
-    // What is written to the standard descriptors goes nowhere.
-    for _ in 0..3 {
-        std::mem::forget(open(OsStr::new("/dev/null"), libc::O_RDWR)?);
-    }
-    // SAFETY: no arguments, cannot fail.
-    Ok(unsafe { libc::gettid() }.cast_unsigned())
 }
 
 impl Touched {
@@ -152,10 +136,10 @@ fn touch(file: &OwnedFd) -> io::Result<()> {
 /// knows, but nobody's fresh value hangs on that.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 
-/// What the waking thread does; it gets its number. It must not log: its descriptors are not the log's.
-pub type Job = Box<dyn FnOnce(u32) -> io::Result<()> + Send>;
+/// What is done to wake somebody.
+pub type Job = Box<dyn FnOnce() -> io::Result<()> + Send>;
 
-/// The waking thread. It ends with this.
+/// A thread that has somebody woken, so that who tells of a change does not wait for ever. It ends with this.
 pub struct Waker {
     jobs: Sender<(Job, Sender<io::Result<()>>)>,
     /// The answer of the job that was not done in time.
@@ -167,11 +151,9 @@ impl Waker {
     pub fn start() -> io::Result<Self> {
         let (jobs, todo) = mpsc::channel::<(Job, Sender<io::Result<()>>)>();
         let work = move || {
-            let thread = prepare_thread();
             for (job, answer) in todo {
-                let thread = thread.as_ref().map_err(|error| io::Error::new(error.kind(), error.to_string()));
                 // Who waits no longer does not matter.
-                let _ = answer.send(thread.and_then(|thread| job(*thread)));
+                let _ = answer.send(job());
             }
         };
         thread::Builder::new().name("akvfs-wake".into()).spawn(work)?;

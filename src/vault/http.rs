@@ -159,7 +159,7 @@ impl Http {
 
 /// What the library says of a machine that trusts nobody is not what to do about it.
 fn with_remedy(reason: String) -> String {
-    match reason.contains("No CA certificates") {
+    match reason.contains("No CA certificates were loaded") {
         true => format!("{reason}; apt-get install ca-certificates, or name a file of authorities in SSL_CERT_FILE"),
         false => reason,
     }

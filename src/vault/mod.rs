@@ -40,7 +40,9 @@ pub mod wire;
 use std::sync::Arc;
 
 pub use address::{UrlError, Vault, vault_url};
-pub use auth::{AuthError, AuthKind, AuthOptions, StaticToken, Token, TokenSource, azure_tokens, local_token};
+pub use auth::{
+    AuthError, AuthKind, AuthOptions, Reach, Runner, StaticToken, Token, TokenSource, azure_tokens, local_token,
+};
 pub use http::SetupError;
 use link::Link;
 pub use options::{ClientOptions, Proxy};

@@ -2,6 +2,7 @@
 where the page shows others."""
 
 import json
+import math
 import pathlib
 import statistics
 import sys
@@ -118,7 +119,7 @@ def single(of):
         verdict = "" if seconds <= count * trip + more / 1000 else " **missed**"
         return [what, trips(seconds), f"at most {limit(count, more)}{verdict}"]
 
-    ratio = times["list"] / times["wire"]
+    ratio = min(of["times"]["list"]) / min(of["times"]["wire"])
     rows = [
         free("a round trip of the bare client", ms(trip)),
         within("a mount, from the command to the prompt", times["mount"], 3, 50),
@@ -168,16 +169,24 @@ def idle(of):
 
 def fleet(of):
     counts = sorted({row["secrets"] for row in of})
-    ttls = sorted({row["ttl"] for row in of})
     at = {(row["ttl"], row["secrets"]): row for row in of}
-    shown = lambda ttl: f"{ttl} s" if ttl < 60 else f"{ttl // 60} min" if ttl < 3600 else f"{ttl // 3600} h"
-    cell = lambda row: f"{row['mounts']:,} ({row['per_minute']:.2g})"
-    rows = [[f"`ttl={shown(ttl).replace(' ', '')}`", *(cell(at[ttl, count]) for count in counts)] for ttl in ttls]
-    words = table(["mounts (requests a minute of each)", *(f"{count:,} secrets" for count in counts)], rows)
-    peak = lambda row: f"{row['start_peak']:.1f}; {row['outage_peak']:.1f}"
-    rows = [[f"`ttl={shown(ttl).replace(' ', '')}`", *(peak(at[ttl, count]) for count in counts)] for ttl in ttls]
-    words += "\n\n" + table(["busiest second to the mean, after a common start; after a common outage", *(f"{count:,} secrets" for count in counts)], rows)
-    return words
+    unit = lambda ttl: f"{ttl}s" if ttl < 60 else f"{ttl // 60}min" if ttl < 3600 else f"{ttl // 3600}h"
+    # Two figures: more would say more than is known.
+    rough = lambda number: f"{round(number, 1 - int(math.log10(number))):,}"
+    head = ["`ttl`", *(f"{count:,} secrets" for count in counts)]
+
+    def of_all(cell):
+        ttls = sorted({row["ttl"] for row in of})
+        return table(head, [[f"`{unit(ttl)}`", *(cell(at[ttl, count]) for count in counts)] for ttl in ttls])
+
+    steady = of_all(lambda row: f"{rough(row['mounts'])} ({row['per_minute']:.2g})")
+    bursts = of_all(lambda row: f"{rough(row['start'])}; {rough(row['back'])}")
+    return (
+        "Mounts that are left alone, and in brackets what each asks in a minute:\n\n"
+        + steady
+        + "\n\nMounts that may all start at the same moment, after their first reads; that may all lose the vault and find it again:\n\n"
+        + bursts
+    )
 
 
 PARTS = {"warm": warm, "messages": messages, "cold": cold, "single": single, "hung": hung, "memory": memory, "idle": idle, "fleet": fleet}

@@ -18,8 +18,8 @@ SFTP = pathlib.Path("/usr/lib/openssh/sftp-server")
 UNLIMITED = "max_requests=100000/s"
 
 
-def run(*words, **more):
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=170, **more)
+def run(*words, timeout=170, **more):
+    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, timeout=timeout, **more)
     if done.returncode != 0:
         raise SystemExit(f"bench: {' '.join(map(str, words))} failed: {done.stderr.strip()}")
     return done.stdout

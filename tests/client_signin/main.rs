@@ -40,7 +40,7 @@ fn child() {
     let metadata = std::env::var_os("AKVFS_TEST_METADATA").map(|_| metadata_service());
     let client_id = std::env::var("AKVFS_TEST_CLIENT_ID").ok();
     let credentials_file = std::env::var_os("AKVFS_TEST_FILE").map(Into::into);
-    match azure_tokens(AuthOptions { kind, client_id, credentials_file }, clock()) {
+    match azure_tokens(AuthOptions { kind, client_id, credentials_file }, None, clock()) {
         Ok(tokens) => ask(tokens),
         Err(error) => println!("OUTCOME {error}"),
     }

@@ -36,6 +36,10 @@ impl Processes for Alone {
     fn was_killed(&self, _thread: u32) -> bool {
         false
     }
+
+    fn program(&self, _process: u32) -> Option<String> {
+        None
+    }
 }
 
 /// Keeps what it is told.

@@ -15,3 +15,4 @@ mod harness;
 
 mod everywhere;
 mod look;
+mod sandbox;

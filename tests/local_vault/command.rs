@@ -106,6 +106,7 @@ fn it_says_in_one_line_why_it_does_not_start() {
         ("--deny", "get,nonsense"),
         ("--throttle", "0/s"),
         ("--throttle", "5"),
+        ("--throttle", "5/0s"),
     ] {
         let output = serve(&[option, wrong]).output().expect("it ends");
         let errors = String::from_utf8_lossy(&output.stderr);
@@ -122,7 +123,7 @@ fn it_denies_throttles_and_gives_empty_pages_if_told_to() {
         |request: reqwest::blocking::RequestBuilder| read(request.bearer_auth("any")).expect("an answer").status;
     assert_eq!((status(http().put(&denying)), status(http().get(&denying))), (403, 404));
     end(&mut child, libc::SIGTERM);
-    let mut child = start(&["--listen", "127.0.0.1:0", "--empty-pages", "--throttle", "1/s"]);
+    let mut child = start(&["--listen", "127.0.0.1:0", "--empty-pages", "--throttle", "1/10s"]);
     let listing = url_of(&mut child, "/secrets");
     let http = http();
     let page = read(http.get(&listing).bearer_auth("any")).expect("an answer").expect(200);

@@ -4,7 +4,7 @@ use std::num::NonZeroU32;
 use std::time::Duration;
 
 use akvfs::clock::SystemClock;
-use akvfs::local::{Fault, FaultKind, Operation, ServeOptions, Server};
+use akvfs::local::{Fault, FaultKind, Operation, Rate, ServeOptions, Server};
 use serde_json::json;
 
 use crate::support::{Answer, Local};
@@ -58,7 +58,8 @@ fn a_part_of_a_permission_is_not_denied_alone() {
 
 #[test]
 fn whoever_asks_too_often_gets_429_without_a_retry_after() {
-    let local = Local::with(ServeOptions { throttle: NonZeroU32::new(2), ..Default::default() });
+    let rate = Rate { requests: NonZeroU32::new(2).expect("not zero"), time: Duration::from_secs(1) };
+    let local = Local::with(ServeOptions { throttle: Some(rate), ..Default::default() });
     let challenged = local.http.get(format!("{}/secrets", local.server.url())).send().expect("an answer");
     assert_eq!(challenged.status(), 401, "challenges do not count");
     local.set("n", "v");

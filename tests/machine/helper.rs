@@ -225,7 +225,7 @@ fn a_mount_made_by_somebody_else_is_served() {
 install_akvfs
 mount -t fuse.akvfs local: mnt -o drop_privileges
 findmnt --noheadings --output FSTYPE mnt
-daemon=$(pidof akvfs)
+daemon=$(daemon)
 grep CapEff "/proc/$daemon/status"
 mkdir mnt/secrets/a
 printf %s value | tee mnt/secrets/a/value
@@ -237,8 +237,8 @@ umount mnt # who mounts unmounts, and mount.fuse does not
 mount -t fuse.akvfs local: mnt -o drop_privileges,allow_other,default_permissions
 as_user 1234 stat -c %u mnt
 fails 2 as_user 1234 ls mnt
-kill "$(pidof akvfs)"
-eventually sh -c "! pidof akvfs"
+kill $(daemons)
+eventually gone
 "#;
     let Some(wrote) = run(script) else { return };
     if wrote == "SKIPPED\n" {
@@ -258,7 +258,7 @@ terminal=$!
 eventually findmnt mnt
 kill -9 $terminal
 eventually sh -c "! findmnt mnt"
-eventually sh -c "! pidof akvfs"
+eventually gone
 "#;
     if run(script).is_some_and(|wrote| wrote == "SKIPPED\n") {
         skipped!("script is missing (apt-get install bsdutils)");
@@ -277,7 +277,7 @@ mount -t akvfs local: mnt
 mkdir mnt/secrets/a
 printf %s canary | tee mnt/secrets/a/value >/dev/null
 umount mnt
-eventually sh -c "! pidof akvfs"
+eventually gone
 "#;
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("log");
@@ -306,7 +306,7 @@ ln -s "$JOURNAL" /run/systemd/journal/socket
 mount -t akvfs local: mnt
 mkdir mnt/elsewhere || true
 umount mnt
-eventually sh -c "! pidof akvfs"
+eventually gone
 "#;
     let temporary = tempfile::tempdir().unwrap();
     let path = temporary.path().join("journal");

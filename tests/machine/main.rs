@@ -12,6 +12,7 @@ mod skipped;
 
 mod helper;
 mod package;
+mod pages;
 mod support;
 mod units;
 mod users;

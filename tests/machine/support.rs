@@ -22,6 +22,10 @@ install_akvfs() { # the program under test, as an installation puts it there
   mount --bind "$AKVFS" /usr/bin/akvfs
   ln -s ../bin/akvfs /usr/sbin/mount.akvfs
 }
+"#;
+
+/// What scripts use.
+pub const FUNCTIONS: &str = r#"
 fails() { # CODE COMMAND…: it must end so; its error goes to standard output
   code=$1
   shift
@@ -34,6 +38,11 @@ as_user() { # NUMBER COMMAND…
   shift
   setpriv --reuid="$number" --regid="$number" --clear-groups "$@"
 }
+daemons() { # and the process beside each, which is younger; pidof would pass over one that waits for a disk
+  grep -lsEx '(mount.)?akvfs' /proc/[0-9]*/comm | cut -d/ -f3 | sort -n
+}
+daemon() { daemons | head -n 1; }
+gone() { [ -z "$(daemons)" ]; }
 eventually() { # COMMAND…: until it holds, at most ten seconds
   for _ in $(seq 200); do
     if "$@" >/dev/null 2>&1; then return; fi
@@ -54,7 +63,7 @@ pub fn run_with(script: &str, variables: &[(&str, &Path)]) -> Option<String> {
     let place = tempfile::tempdir().unwrap();
     let output = Command::new("timeout")
         .args(["120", "unshare", "--mount", "--pid", "--fork", "--mount-proc", "--kill-child", "bash", "-c"])
-        .arg(format!("{PRELUDE}\n{script}"))
+        .arg(format!("{PRELUDE}\n{FUNCTIONS}\n{script}"))
         .arg("script")
         .arg(place.path())
         .env("AKVFS", env!("CARGO_BIN_EXE_akvfs"))

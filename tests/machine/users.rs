@@ -87,7 +87,7 @@ for denied in "as_user 1234 cat mnt/secrets/web-tls/value" "as_user 65534 tee mn
   $denied </dev/null >/dev/null 2>&1 && echo "let in: $denied"
 done
 umount mnt
-eventually sh -c "! pidof akvfs"
+eventually gone
 mount -t akvfs local:v.redb mnt -o ro,allow_other,dir_mode=0711,config=akvfs.toml
 ls -ln mnt/files | awk 'NR > 1 { print $1, $3, $4, $NF }' # attributes that come with the listing
 stat -c '%a' mnt/secrets/app-a mnt/secrets/app-a/value
@@ -150,7 +150,7 @@ echo user_allow_other >/etc/fuse.conf
 as_user 1234 akvfs local: mnt -o allow_other,umask=022
 as_user 65534 ls mnt | grep -x secrets
 fails 1 as_user 65534 mkdir mnt/secrets/a
-kill "$(pidof akvfs)"
+kill $(daemons)
 eventually sh -c "! findmnt mnt"
 "#;
     let Some(wrote) = run(script) else { return };
@@ -204,7 +204,7 @@ for value in second third fourth; do
   eventually heard $value
   echo "$value was heard of"
 done
-kill $(pidof inotifywait akvfs)
+kill $(pidof inotifywait) $(daemons)
 "#;
     let Some(wrote) = run(script) else { return };
     if wrote == "SKIPPED\n" {
@@ -224,8 +224,8 @@ for propagation in unchanged private; do
   unshare --mount --propagation $propagation sh -c 'akvfs local: shared/mnt && touch ready && exec sleep 60' &
   eventually rm ready
   if findmnt shared/mnt >/dev/null; then ls shared/mnt | grep -x secrets; else echo "not seen"; fi
-  kill "$(pidof akvfs)"
-  eventually sh -c "! pidof akvfs"
+  kill $(daemons)
+  eventually gone
   kill $!
   wait $! || true
 done

@@ -55,6 +55,10 @@ impl Processes for Table {
     fn was_killed(&self, thread: u32) -> bool {
         self.killed.lock().expect("whole").contains(&(thread - THREADS))
     }
+
+    fn program(&self, _process: u32) -> Option<String> {
+        None
+    }
 }
 
 #[derive(Default)]

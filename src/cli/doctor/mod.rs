@@ -56,7 +56,7 @@ pub(super) fn run(args: &DoctorArgs) -> Result<(), Failure> {
 
 fn check_vault(report: &mut Report, source: &Source, options: &MountOptions, write: bool) {
     let clock = SystemClock::shared();
-    let (client, _server) = match session::connect(&source.vault, options, &clock) {
+    let (client, _server) = match session::connect(&source.vault, options, None, &clock) {
         Ok(connected) => connected,
         Err(error) => {
             report.add(Line::failed("options", error.to_string(), "see docs/sign-in.md and akvfs mount --help"));

@@ -10,18 +10,20 @@ use crate::mount::options::{Auth, MountOptions};
 use crate::mount::source::Vault;
 use crate::store::{ErrorKind, SecretStore, Wait};
 use crate::vault::{
-    AuthKind, AuthOptions, ClientOptions, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
+    AuthKind, AuthOptions, ClientOptions, Runner, SecretClient, StaticToken, TokenSource, azure_tokens, local_token,
 };
 
 use super::MountError;
 
-/// A client that signs in as `options` say, and the embedded vault that it is for, which ends when dropped.
+/// A client that signs in as `options` say, and the embedded vault that it is for, which ends when dropped. `runner` runs
+/// what may be needed for that where this process may not.
 ///
 /// # Errors
 /// If the vault does not start, or the options do not fit. The vault is not asked.
 pub fn connect(
     vault: &Vault,
     options: &MountOptions,
+    runner: Option<Arc<dyn Runner>>,
     clock: &Arc<dyn Clock>,
 ) -> Result<(SecretClient, Option<Server>), MountError> {
     let client = |url: &str, tokens: Arc<dyn TokenSource>, verify: bool| {
@@ -52,7 +54,8 @@ pub fn connect(
             let kind = auth_kind(options.auth)?;
             let (client_id, credentials_file) = (options.client_id.clone(), options.credentials_file.clone());
             let how = AuthOptions { kind, client_id, credentials_file };
-            let tokens = azure_tokens(how, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
+            let tokens =
+                azure_tokens(how, runner, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
     }

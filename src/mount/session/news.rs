@@ -7,18 +7,22 @@ use std::thread;
 
 use crate::fs::SecretFs;
 use crate::fs::wake::{EARLIER, NEW, Watched};
+use crate::mount::attendant::Attendant;
 use crate::mount::hook::Hook;
-use crate::mount::point::Place;
-use crate::mount::wake::{File, PATIENCE, Touched, Waker};
+use crate::mount::wake::{File, PATIENCE, Waker};
 use crate::secret::SecretName;
 use crate::store::{Change, News};
+
+use super::attend;
 
 /// Who hears what other parties change.
 pub(super) struct Listener {
     pub(super) fs: Arc<SecretFs>,
+    pub(super) attendant: Arc<Attendant>,
     pub(super) waker: Waker,
+    /// The attendant's thread that wakes; nobody is woken without.
+    pub(super) thread: Option<u32>,
     pub(super) hook: Option<Hook>,
-    pub(super) place: Place,
 }
 
 impl Listener {
@@ -34,17 +38,16 @@ impl Listener {
         self.fs.heard(change, is_moved);
         if let (Some(hook), Some(version)) = (&self.hook, self.fs.version_of(change)) {
             self.fs.settle_kernel(PATIENCE);
-            hook.run(&format!("{}/secrets/{}/value", self.place, change.name), version.as_str());
+            hook.run(change.name.as_str(), version.as_str());
         }
     }
 
     /// Wakes who watches the secret's files; whether all is done. Where we do not know the path that they watch, nobody is.
     fn wake(&mut self, name: &SecretName) -> bool {
-        let Place::Directory(directory) = &self.place else { return false };
-        let (fs, watched) = (self.fs.clone(), self.fs.watched(name));
-        let (is_any, read_only) = (!watched.is_empty(), fs.options().read_only);
-        let touched = Touched { directory: directory.clone(), read_only };
-        let all = move |thread| watched.iter().try_for_each(|watched| wake_one(&fs, &touched, thread, watched));
+        let Some(thread) = self.thread else { return false };
+        let (fs, attendant, watched) = (self.fs.clone(), self.attendant.clone(), self.fs.watched(name));
+        let is_any = !watched.is_empty();
+        let all = move || watched.iter().try_for_each(|watched| wake_one(&fs, &attendant, thread, watched));
         match self.waker.wake(Box::new(all)) {
             Some(Ok(())) => return is_any,
             Some(Err(error)) => tracing::debug!("who watches {name} may not have been woken: {error}"),
@@ -54,11 +57,11 @@ impl Listener {
     }
 }
 
-fn wake_one(fs: &SecretFs, touched: &Touched, thread: u32, watched: &Watched) -> io::Result<()> {
+fn wake_one(fs: &SecretFs, attendant: &Attendant, thread: u32, watched: &Watched) -> io::Result<()> {
     let earlier: Vec<_> = (0..watched.earlier).map(|number| format!("{EARLIER}{number}")).collect();
     let file = File { path: &watched.path, new: NEW, earlier: &earlier };
     fs.begin_waking(thread, watched);
-    let woken = touched.wake(&file);
+    let woken = attend::wake(attendant, &file);
     fs.end_waking();
     woken
 }

@@ -18,7 +18,7 @@ use tokio::runtime::Runtime;
 use super::cache::{Fresh, Identity, Report, TokenCache, Wanted};
 use super::settings::Source;
 use super::ways::{Maker, Miss, in_short};
-use super::{AuthError, Token, TokenSource};
+use super::{AuthError, Runner, Token, TokenSource};
 use crate::clock::Clock;
 
 /// One identity service may take this long: `az` starts an interpreter and may refresh its own token first.
@@ -55,18 +55,22 @@ pub struct AuthOptions {
     pub credentials_file: Option<PathBuf>,
 }
 
-/// Tokens as `options` say. Starts a thread: a process that forks must do so before.
+/// Tokens as `options` say; `runner` runs `az` and `azd` where this process may not. Starts a thread: a process that forks must do so before.
 ///
 /// # Errors
 /// If the credentials file cannot be used, or that thread cannot be started. Whether anybody can sign in shows with
 /// the first token.
-pub fn azure_tokens(options: AuthOptions, clock: Arc<dyn Clock>) -> Result<Arc<dyn TokenSource>, AuthError> {
+pub fn azure_tokens(
+    options: AuthOptions,
+    runner: Option<Arc<dyn Runner>>,
+    clock: Arc<dyn Clock>,
+) -> Result<Arc<dyn TokenSource>, AuthError> {
     let source = Source::find(options.credentials_file.as_deref());
     source.read().map_err(AuthError::Refused)?;
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     let runtime = builder.worker_threads(1).thread_name("sign-in").enable_all().build();
     let runtime = runtime.map_err(|error| AuthError::Refused(format!("no thread for it: {error}")))?;
-    let maker = Maker { source, client_id: options.client_id, clock: clock.clone() };
+    let maker = Maker { source, client_id: options.client_id, runner, clock: clock.clone() };
     let chain = Chain { kind: options.kind, maker, clock: clock.clone(), state: Mutex::default() };
     let azure = Azure { runtime: Some(runtime), chain: Arc::new(chain) };
     Ok(Arc::new(TokenCache::new(Box::new(azure), clock)))

@@ -10,7 +10,7 @@ mod ways;
 pub use azure::{AuthKind, AuthOptions, azure_tokens};
 #[cfg(fuzzing)]
 pub use settings::check_credentials;
-pub use settings::local_token;
+pub use settings::{Reach, local_token};
 
 use crate::secret::SecretValue;
 use crate::store::Wait;
@@ -40,6 +40,15 @@ impl std::fmt::Debug for Token {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         out.write_str("REDACTED")
     }
+}
+
+/// Runs a line of the shell in the place of this process, which may not run programs: `az` and `azd` are ones.
+pub trait Runner: Send + Sync {
+    /// Runs it, and waits for its end.
+    ///
+    /// # Errors
+    /// If it does not run.
+    fn run(&self, line: &str) -> std::io::Result<std::process::Output>;
 }
 
 /// Why there is no token.

@@ -83,6 +83,30 @@ impl Settings {
     }
 }
 
+/// What signing in may reach later, as it is set up now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Reach {
+    /// Files that are read.
+    pub files: Vec<PathBuf>,
+    /// Services that are asked, by their URLs; ones that are known to everybody are not among them.
+    pub services: Vec<String>,
+}
+
+impl Reach {
+    /// With this credentials file, which is found as [`AuthOptions`](super::AuthOptions) says. What cannot be read is not
+    /// reached.
+    pub fn of(credentials_file: Option<&Path>) -> Self {
+        let source = Source::find(credentials_file);
+        let settings = source.read().unwrap_or_default();
+        let get = |name: &&str| settings.get(name).map(|value| value.to_string());
+        let named =
+            ["AZURE_FEDERATED_TOKEN_FILE", "AZURE_CLIENT_CERTIFICATE_PATH"].iter().filter_map(get).map(PathBuf::from);
+        let files = named.chain(source.file.map(|(path, _)| path)).collect();
+        let services = ["AZURE_AUTHORITY_HOST", "IDENTITY_ENDPOINT", "MSI_ENDPOINT", "IMDS_ENDPOINT"];
+        Self { files, services: services.iter().filter_map(get).collect() }
+    }
+}
+
 fn find_in(sealed: Option<&Path>, named: Option<&Path>) -> Option<(PathBuf, Rule)> {
     let is_bare = |path: &Path| matches!(path.components().collect::<Vec<_>>()[..], [Component::Normal(_)]);
     let kept = |name: &OsStr| sealed.map(|place| place.join(name)).filter(|path| path.symlink_metadata().is_ok());

@@ -1,24 +1,28 @@
 //! The ways to sign in, each a credential of Microsoft's azure_identity. Knows what each needs and says what is missing;
 //! asks nobody for a token.
 
+use std::ffi::OsStr;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::process::Output;
 use std::sync::Arc;
 use std::time::Duration;
+use std::{fmt, io};
 
+use async_trait::async_trait;
 use azure_core::cloud::{CloudConfiguration, CustomConfiguration};
 use azure_core::credentials::{Secret, TokenCredential};
 use azure_core::http::{ClientOptions, ExponentialRetryOptions, RetryOptions};
 use azure_identity::{
     AzureCliCredential, AzureCliCredentialOptions, AzureDeveloperCliCredential, AzureDeveloperCliCredentialOptions,
     ClientAssertionCredential, ClientAssertionCredentialOptions, ClientSecretCredential, ClientSecretCredentialOptions,
-    ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
+    Executor, ManagedIdentityCredential, ManagedIdentityCredentialOptions, UserAssignedId, WorkloadIdentityCredential,
     WorkloadIdentityCredentialOptions,
 };
 
-use super::AuthKind;
 use super::assertion::Assertion;
 use super::certificate::Certificate;
 use super::settings::{Settings, Source};
+use super::{AuthKind, Runner};
 use crate::clock::Clock;
 
 /// The metadata service of a virtual machine answers within this, or there is none.
@@ -44,6 +48,7 @@ type Made = Result<Arc<dyn TokenCredential>, Miss>;
 pub(super) struct Maker {
     pub source: Source,
     pub client_id: Option<String>,
+    pub runner: Option<Arc<dyn Runner>>,
     pub clock: Arc<dyn Clock>,
 }
 
@@ -57,10 +62,11 @@ impl Maker {
             AuthKind::ManagedIdentity => managed_identity(self.client_id.clone()).await,
             AuthKind::AzureCli => made(AzureCliCredential::new(Some(AzureCliCredentialOptions {
                 tenant_id: tenant,
+                executor: self.executor(),
                 ..Default::default()
             }))),
             AuthKind::AzureDeveloperCli => {
-                let options = AzureDeveloperCliCredentialOptions { tenant_id: tenant, ..Default::default() };
+                let options = AzureDeveloperCliCredentialOptions { tenant_id: tenant, executor: self.executor() };
                 made(AzureDeveloperCliCredential::new(Some(options)))
             }
         }
@@ -112,8 +118,31 @@ impl Maker {
         })))
     }
 
+    fn executor(&self) -> Option<Arc<dyn Executor>> {
+        self.runner.clone().map(|runner| -> Arc<dyn Executor> { Arc::new(Elsewhere(runner)) })
+    }
+
     fn settings(&self) -> Result<Settings, Miss> {
         self.source.read().map_err(Miss::Failed)
+    }
+}
+
+/// Runs what azure_identity runs, elsewhere.
+struct Elsewhere(Arc<dyn Runner>);
+
+impl fmt::Debug for Elsewhere {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("Elsewhere")
+    }
+}
+
+#[async_trait]
+impl Executor for Elsewhere {
+    /// azure_identity runs a line of the shell: `/bin/sh -c LINE`.
+    async fn run(&self, _shell: &OsStr, arguments: &[&OsStr]) -> io::Result<Output> {
+        let line = arguments.last().and_then(|line| line.to_str()).ok_or(io::ErrorKind::InvalidInput)?.to_owned();
+        let runner = self.0.clone();
+        tokio::task::spawn_blocking(move || runner.run(&line)).await.map_err(io::Error::other)?
     }
 }
 

@@ -1,0 +1,357 @@
+//! What the attendant does: each errand, made of what it was told when it began, and of as little as possible of what the
+//! daemon says. And the daemon's side of it, as the floors know it.
+
+use std::collections::BTreeSet;
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::path::{Component, Path};
+use std::process::{Command, Output, Stdio};
+use std::sync::mpsc::{self, Sender};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+
+use crate::clock::SystemClock;
+use crate::fs::processes::{ProcFs, Process, Processes};
+use crate::fs::tree::Ino;
+use crate::mount::attendant::{Answer, Attendant, Errand, attend};
+use crate::mount::hook;
+use crate::mount::options::MountOptions;
+use crate::mount::point::Place;
+use crate::mount::wake::{File, Touched};
+use crate::mount::{mountinfo, point, process, unmount};
+use crate::secret::{SecretName, Version};
+use crate::vault::Runner;
+
+/// How long a look at a process may take: longer than [`ProcFs`] looks.
+const LOOK_LIMIT: Duration = Duration::from_secs(15);
+/// How long an open waits for the program's name.
+const PROGRAM_LIMIT: Duration = Duration::from_millis(500);
+/// `az` starts an interpreter; who waits for a token has a limit of his own.
+const SIGN_IN_LIMIT: Duration = Duration::from_secs(60);
+/// A command of the user's may take as long as it likes.
+const COMMAND_LIMIT: Duration = Duration::from_secs(24 * 3600);
+/// How long an unmount may take; it is lazy.
+const UNMOUNT_LIMIT: Duration = Duration::from_secs(5);
+/// How often it is looked whether a mount is dead whose daemon is, and after what pause.
+const LOOKS: (usize, Duration) = (50, Duration::from_millis(20));
+/// How azure_identity calls `az` and `azd`; the scope and the tenant follow.
+const SIGN_INS: [&str; 2] =
+    ["cd /bin && az account get-access-token -o json ", "cd /bin && azd auth token -o json --no-prompt "];
+
+/// What the attendant is told when it begins.
+#[derive(Clone, Debug)]
+pub struct Charge {
+    place: Place,
+    read_only: bool,
+    on_change: Option<String>,
+}
+
+impl Charge {
+    /// For a mount with these options.
+    pub fn new(place: &Place, options: &MountOptions) -> Self {
+        Self { place: place.clone(), read_only: options.read_only, on_change: options.on_change.clone() }
+    }
+
+    /// Its whole life, until the daemon is gone. A mount that is left dead is taken away.
+    pub fn attend(self, socket: UnixStream) {
+        for signal in [SIGTERM, SIGINT, SIGHUP, SIGUSR1] {
+            // They are for the daemon. Caught, not ignored: programs that run from here inherit what is ignored.
+            // SAFETY: the handler does nothing.
+            let _ = unsafe { signal_hook::low_level::register(signal, || ()) };
+        }
+        if let Place::Descriptor(number) = self.place {
+            // SAFETY: it was left open for the daemon, which has its own; nothing here uses it.
+            drop(unsafe { process::take_descriptor(number) });
+        }
+        let charge = Arc::new(self);
+        let (own, waking) = (charge.clone(), Waking::start(&charge));
+        let ended = attend(socket, move |errand| own.answer(errand, waking.as_ref().ok()));
+        if let Err(error) = ended {
+            tracing::error!("the attendant ends: {error}");
+        }
+        charge.clear_away();
+    }
+
+    fn answer(&self, errand: Errand, waking: Option<&Waking>) -> Answer {
+        match errand {
+            Errand::Unmount => done(self.unmount()),
+            Errand::MayWrite { processes, inodes } => {
+                Answer::Holds(ProcFs.may_write(&processes.into_iter().collect(), &inodes))
+            }
+            Errand::Program { process } => Answer::Program(ProcFs.program(process)),
+            Errand::Changed { name, version } => self.changed(&name, &version),
+            Errand::SignIn { line } => Answer::of_program(sign_in(&line)),
+            Errand::WakingThread => waking.map_or_else(no_waking, |waking| Answer::Thread(waking.thread)),
+            Errand::Wake { path, new, earlier } => {
+                waking.map_or_else(no_waking, |waking| done(waking.wake(Names { path, new, earlier })))
+            }
+        }
+    }
+
+    fn unmount(&self) -> io::Result<()> {
+        match &self.place {
+            Place::Directory(dir) => unmount::detach(dir).map_err(io::Error::other),
+            // Who mounted it unmounts it; the kernel ends the connection with the daemon.
+            Place::Descriptor(_) => Ok(()),
+        }
+    }
+
+    fn changed(&self, name: &str, version: &str) -> Answer {
+        let (Ok(name), Some(version), Some(command)) =
+            (SecretName::parse(name), Version::parse(version), &self.on_change)
+        else {
+            return Answer::Failed("there is no such command".to_owned());
+        };
+        let ended = hook::run_command(command, &format!("{}/secrets/{name}/value", self.place), version.as_str());
+        Answer::of_program(ended.map(|status| Output { status, stdout: Vec::new(), stderr: Vec::new() }))
+    }
+
+    /// Takes away the mount that a daemon has left when it died, and no other: it is not there, or it does not answer.
+    fn clear_away(&self) {
+        let Place::Directory(dir) = &self.place else { return };
+        let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
+        for _ in 0..looks {
+            let is_there = mountinfo::top_at(dir).is_ok_and(|top| top.is_some_and(|mount| mount.is_akvfs()));
+            match process::ask_file_system(dir) {
+                _ if !is_there => return,
+                Err(error) if point::is_dead(&error) => return drop(self.unmount()),
+                // Not dead yet, or another's.
+                Ok(()) | Err(_) => clock.sleep(pause),
+            }
+        }
+    }
+}
+
+fn done(result: io::Result<()>) -> Answer {
+    result.map_or_else(|error| Answer::Failed(error.to_string()), |()| Answer::Done)
+}
+
+fn no_waking() -> Answer {
+    Answer::Failed("nobody is woken on this mount".to_owned())
+}
+
+/// Runs `az` or `azd` as azure_identity does. No other line is run, and none in which the shell finds more than words.
+fn sign_in(line: &str) -> io::Result<Output> {
+    if !is_sign_in(line) {
+        return Err(io::Error::other("this is no way to sign in"));
+    }
+    Command::new("/bin/sh").args(["-c", line]).stdin(Stdio::null()).output()
+}
+
+fn is_sign_in(line: &str) -> bool {
+    let words = SIGN_INS.iter().find_map(|beginning| line.strip_prefix(beginning));
+    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || " -_.:/".contains(letter);
+    words.is_some_and(|words| words.chars().all(is_plain))
+}
+
+/// The thread that wakes watchers: one, so that the files' other side knows it by its number.
+struct Waking {
+    thread: u32,
+    jobs: Mutex<Sender<(Names, Sender<io::Result<()>>)>>,
+}
+
+/// Of [`File`], with what it borrows.
+struct Names {
+    path: String,
+    new: String,
+    earlier: Vec<String>,
+}
+
+impl Waking {
+    fn start(charge: &Charge) -> io::Result<Self> {
+        let Place::Directory(directory) = &charge.place else { return Err(io::ErrorKind::Unsupported.into()) };
+        let touched = Touched { directory: directory.clone(), read_only: charge.read_only };
+        let (jobs, todo) = mpsc::channel::<(Names, Sender<io::Result<()>>)>();
+        let (tell, told) = mpsc::channel();
+        let work = move || {
+            // SAFETY: no arguments, cannot fail.
+            let _ = tell.send(unsafe { libc::gettid() }.cast_unsigned());
+            for (names, answer) in todo {
+                let file = File { path: &names.path, new: &names.new, earlier: &names.earlier };
+                // Who waits no longer does not matter.
+                let _ = answer.send(touched.wake(&file));
+            }
+        };
+        thread::Builder::new().name("akvfs-waking".to_owned()).spawn(work)?;
+        Ok(Self { thread: told.recv().map_err(io::Error::other)?, jobs: Mutex::new(jobs) })
+    }
+
+    fn wake(&self, names: Names) -> io::Result<()> {
+        let all = names.earlier.iter().chain([&names.path, &names.new]);
+        if !all.into_iter().all(|path| is_below(path)) {
+            return Err(io::Error::other("a path leads out of the mount"));
+        }
+        let (answer, answered) = mpsc::channel();
+        let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        jobs.send((names, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        answered.recv().map_err(io::Error::other)?
+    }
+}
+
+fn is_below(path: &str) -> bool {
+    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+}
+
+/// The machine's processes: what everybody may see is looked at here, the rest by the attendant.
+pub(super) struct Attended(pub(super) Arc<Attendant>);
+
+impl Processes for Attended {
+    fn of_thread(&self, thread: u32) -> Process {
+        ProcFs.of_thread(thread)
+    }
+
+    fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool {
+        ProcFs.descends(process, ancestors)
+    }
+
+    fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool {
+        let errand = Errand::MayWrite { processes: processes.iter().copied().collect(), inodes: inodes.to_vec() };
+        match self.0.ask(errand, LOOK_LIMIT) {
+            Ok(Answer::Holds(held)) => held,
+            other => {
+                let why = other.map_or_else(|error| error, Answer::unexpected);
+                tracing::warn!(
+                    "who may still write is not known ({why}): what was written is saved after the last close"
+                );
+                true
+            }
+        }
+    }
+
+    fn was_killed(&self, thread: u32) -> bool {
+        ProcFs.was_killed(thread)
+    }
+
+    fn program(&self, process: Process) -> Option<String> {
+        match self.0.ask(Errand::Program { process }, PROGRAM_LIMIT) {
+            Ok(Answer::Program(program)) => program,
+            _ => ProcFs.program(process),
+        }
+    }
+}
+
+/// Has `az` and `azd` run by the attendant.
+pub struct SignIns(pub(super) Arc<Attendant>);
+
+impl Runner for SignIns {
+    fn run(&self, line: &str) -> io::Result<Output> {
+        self.0.ask(Errand::SignIn { line: line.to_owned() }, SIGN_IN_LIMIT)?.into_output()
+    }
+}
+
+/// A hook whose command the attendant runs.
+pub(super) fn hook(attendant: Arc<Attendant>) -> hook::Hook {
+    let run = move |name: &str, version: &str| {
+        let errand = Errand::Changed { name: name.to_owned(), version: version.to_owned() };
+        attendant.ask(errand, COMMAND_LIMIT)?.into_output().map(|ended| ended.status)
+    };
+    hook::Hook::new(Arc::new(run))
+}
+
+/// Takes the mount away.
+pub(super) fn unmount(attendant: &Attendant) -> io::Result<()> {
+    attendant.ask(Errand::Unmount, UNMOUNT_LIMIT)?.into_done()
+}
+
+/// The number of the thread that wakes watchers; none where nobody is woken.
+pub(super) fn waking_thread(attendant: &Attendant) -> Option<u32> {
+    match attendant.ask(Errand::WakingThread, LOOK_LIMIT) {
+        Ok(Answer::Thread(thread)) => Some(thread),
+        _ => None,
+    }
+}
+
+/// Wakes who watches a file.
+pub(super) fn wake(attendant: &Attendant, file: &File<'_>) -> io::Result<()> {
+    let (path, new, earlier) = (file.path.to_owned(), file.new.to_owned(), file.earlier.to_vec());
+    attendant.ask(Errand::Wake { path, new, earlier }, LOOK_LIMIT)?.into_done()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn charge(on_change: Option<&str>) -> Charge {
+        let place = Place::Descriptor(99_999);
+        Charge { place, read_only: false, on_change: on_change.map(str::to_owned) }
+    }
+
+    fn why(answer: Answer) -> String {
+        answer.into_output().expect_err("it must refuse").to_string()
+    }
+
+    #[test]
+    fn only_a_sign_in_is_run() {
+        let scope = "--scope https://vault.azure.net/.default";
+        for line in [
+            format!(
+                "cd /bin && az account get-access-token -o json {scope} --tenant 72f988bf-86f1-41af-91ab-2d7cd011db47"
+            ),
+            format!("cd /bin && azd auth token -o json --no-prompt {scope}"),
+        ] {
+            assert!(is_sign_in(&line), "{line}");
+            for more in [
+                ";id", "$(id)", "`id`", "&id", "|id", "\nid", ">x", "<x", "\"x\"", "'x'", "*", "\\x", "~", "#", "!x",
+                "\0",
+            ] {
+                assert!(!is_sign_in(&format!("{line} {more}")), "{more}");
+            }
+        }
+        for line in ["", "id", "cd /bin && az account clear", "cd /bin && az account get-access-token -o json;id", "az"]
+        {
+            assert_eq!(
+                why(charge(None).answer(Errand::SignIn { line: line.to_owned() }, None)),
+                "this is no way to sign in"
+            );
+        }
+    }
+
+    #[test]
+    fn only_the_command_that_the_user_gave_is_run_and_for_secrets_only() {
+        let version = "0123456789abcdef0123456789abcdef".to_owned();
+        let changed =
+            |name: &str, version: &str| Errand::Changed { name: name.to_owned(), version: version.to_owned() };
+        let ended = charge(Some("exit 3")).answer(changed("a", &version), None).into_output().unwrap();
+        assert_eq!(ended.status.code(), Some(3));
+        for (name, version) in [("../a", version.as_str()), ("a b", &version), ("", &version), ("a", "x"), ("a", "")] {
+            let refused = charge(Some("exit 3")).answer(changed(name, version), None);
+            assert_eq!(why(refused), "there is no such command");
+        }
+        assert_eq!(why(charge(None).answer(changed("a", &version), None)), "there is no such command");
+    }
+
+    #[test]
+    fn nothing_outside_the_mount_is_touched() {
+        let place = tempfile::tempdir().unwrap();
+        let (inside, outside) = (place.path().join("inside"), place.path().join("outside"));
+        std::fs::create_dir(&inside).unwrap();
+        std::fs::write(&outside, "x").unwrap();
+        let charge = Charge { place: Place::Directory(inside.clone()), read_only: false, on_change: None };
+        let waking = Waking::start(&charge).unwrap();
+        let outside = outside.to_str().unwrap().to_owned();
+        for (path, new, earlier) in [
+            ("../outside", "a", "b"),
+            ("a", "../outside", "b"),
+            ("a", "b", "../outside"),
+            ("a", "b", outside.as_str()),
+            ("a/../../outside", "b", "c"),
+            ("", "a", "b"),
+        ] {
+            let errand = Errand::Wake { path: path.into(), new: new.into(), earlier: vec![earlier.into()] };
+            assert_eq!(why(charge.answer(errand, Some(&waking))), "a path leads out of the mount");
+        }
+        assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2);
+    }
+
+    #[test]
+    fn what_is_not_a_mount_of_ours_is_left_alone() {
+        let place = tempfile::tempdir().unwrap();
+        let charge = Charge { place: Place::Directory(place.path().to_owned()), read_only: false, on_change: None };
+        assert!(charge.answer(Errand::Unmount, None).into_done().is_ok());
+        charge.clear_away();
+        assert!(place.path().is_dir());
+    }
+}

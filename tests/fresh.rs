@@ -8,9 +8,10 @@ mod support;
 use std::collections::BTreeSet;
 use std::sync::mpsc::Receiver;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use akvfs::cache::{CacheOptions, CachedStore, RefreshOptions, Refresher};
+use akvfs::clock::Clock;
 use akvfs::metrics::Metrics;
 use akvfs::secret::{SecretAttributes, SecretName};
 use akvfs::store::{Change, ErrorKind, News, Operation, SecretStore, Wait};
@@ -402,4 +403,32 @@ fn the_end_of_an_outage_brings_no_burst() {
     let (gets, pages) = on.asked();
     assert!(gets == 0 && pages <= 20, "{gets} gets, {pages} pages of 8 and a probe");
     names.iter().for_each(|name| assert!(on.known(name).is_ok(), "all of it is fresh"));
+}
+
+/// An administrator, a time service or a virtual machine that wakes sets the calendar. Ages and limits are counted otherwise.
+#[test]
+fn a_clock_that_jumps_changes_no_age_and_no_limit() {
+    const DAY: Duration = Duration::from_secs(86_400);
+    let jumps: [fn(SystemTime) -> SystemTime; 4] =
+        [|now| now + DAY, |now| now - DAY, |now| now + 3650 * DAY, |_| SystemTime::UNIX_EPOCH];
+    for jump in jumps {
+        let on = scene();
+        on.theirs("a", "x");
+        assert!(on.get("a").is_ok());
+        on.clock.set_calendar(jump(on.clock.now()));
+        on.asked();
+        assert_eq!(on.known("a"), Ok("x".to_owned()), "no younger and no older");
+        // The bound of what stands in.
+        on.vault.break_down(Some(Fault::Refuse(ErrorKind::Unreachable)));
+        on.clock.advance(TTL + MAX_STALE - 2 * SECOND);
+        on.clock.set_calendar(jump(on.clock.now()));
+        assert_eq!(on.get("a"), Ok("x".to_owned()));
+        on.clock.advance(2 * SECOND);
+        assert_eq!(on.get("a"), Err(ErrorKind::Unreachable));
+        // A time limit.
+        on.vault.break_down(Some(Fault::Hang));
+        let began = on.clock.slept();
+        assert_eq!(on.get("b"), Err(ErrorKind::TimedOut));
+        assert_eq!(on.clock.slept() - began, Duration::from_secs(15));
+    }
 }

@@ -8,8 +8,11 @@ use super::reply::Reply;
 const LONGEST: Duration = Duration::from_secs(300);
 
 /// The wish of `reply`, if it has a sensible one: `retry-after-ms` and `x-ms-retry-after-ms` in milliseconds, else
-/// `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3), which `now` is held against.
+/// `Retry-After` in seconds or as an HTTP date (RFC 9110, 10.2.3). That is held against the reply's own date; `now`, which may
+/// be set wrong here, only counts without one.
 pub(super) fn retry_after(reply: &Reply, now: SystemTime) -> Option<Duration> {
+    let date = reply.header("date").and_then(|text| httpdate::parse_http_date(text.trim()).ok());
+    let now = date.unwrap_or(now);
     let milliseconds = ["retry-after-ms", "x-ms-retry-after-ms"]
         .into_iter()
         .filter_map(|name| reply.header(name))
@@ -56,6 +59,20 @@ mod tests {
             (&[("retry-after-ms", "-1"), ("Retry-After", "9")], Some(9_000)),
             (&[("Retry-After", "Tue, 14 Jul 2026 03:33:25 GMT")], Some(5_000)),
             (&[("Retry-After", "Tue, 14 Jul 2026 03:33:15 GMT")], None),
+            (
+                &[("Retry-After", "Tue, 14 Jul 2026 03:33:25 GMT"), ("Date", "Tue, 14 Jul 2026 03:33:23 GMT")],
+                Some(2_000),
+            ),
+            // Our clock is a day behind the vault's, or a day ahead.
+            (
+                &[("Retry-After", "Wed, 15 Jul 2026 03:33:25 GMT"), ("Date", "Wed, 15 Jul 2026 03:33:20 GMT")],
+                Some(5_000),
+            ),
+            (
+                &[("Retry-After", "Mon, 13 Jul 2026 03:33:25 GMT"), ("Date", "Mon, 13 Jul 2026 03:33:20 GMT")],
+                Some(5_000),
+            ),
+            (&[("Retry-After", "Tue, 14 Jul 2026 03:33:25 GMT"), ("Date", "today")], Some(5_000)),
             (&[("Retry-After", "-5")], None),
             (&[("Retry-After", "1.5")], None),
             (&[("Retry-After", "")], None),

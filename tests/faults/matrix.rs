@@ -198,12 +198,13 @@ fn check_cell(lane: &Lane, secret: &str, kind: &Kind, call: Call, always: bool) 
     let said = loop {
         tries += 1;
         let cell = try_cell(lane, &format!("{secret}-{tries}"), kind, call, always);
+        // Out of time where that was not promised, a request may be carried out after it was given up.
         let is_slow = cell.took >= kind.limit() + SLACK || (cell.number == ETIMEDOUT && !promised.contains(&ETIMEDOUT));
-        let is_promised = promised.contains(&cell.number);
-        if cell.wrong.is_none() && is_promised && !is_slow && cell.struck > 0 {
+        let is_vain = is_slow || cell.struck == 0;
+        if !is_vain && cell.wrong.is_none() && promised.contains(&cell.number) {
             return Ok(());
         }
-        if cell.wrong.is_some() || !(is_slow || cell.struck == 0) || tries == TRIES {
+        if !is_vain || tries == TRIES {
             let errno = if cell.number == 0 { "success" } else { errno_name(cell.number) };
             break format!("{errno} after {:?}, {} strikes, {:?}", cell.took, cell.struck, cell.wrong);
         }

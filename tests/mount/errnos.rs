@@ -63,7 +63,7 @@ fn every_errno_of_the_readme_is_shown_on_a_mount() {
     let written: BTreeSet<_> = table(&page("README.md"), "| errno |").into_iter().map(|row| row[0].clone()).collect();
     let proven = PROVEN.iter().map(|(name, _)| (*name).to_owned()).collect();
     assert_eq!(written, proven, "left: the README, right: this table");
-    let code = super::readme::tests_of_mounts();
+    let code = super::named::tests_below("tests/mount");
     for (name, test) in PROVEN.iter().flat_map(|(name, tests)| tests.iter().map(move |test| (name, test))) {
         assert!(code.contains(*test), "{name}: there is no test {test}");
     }

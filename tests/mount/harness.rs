@@ -23,7 +23,7 @@ use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 /// The longest a program may run.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 /// The longest a mount takes to appear, and for what must happen at all.
-pub const SOON: Duration = Duration::from_secs(10);
+pub const SOON: Duration = Duration::from_secs(30);
 /// The longest a daemon takes to end after SIGTERM (DESIGN 5).
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// The longest a test keeps its mount; then it is broken, so that whoever waits on it gets an error.

@@ -26,6 +26,8 @@ mod identity;
 #[path = "../support/kinds.rs"]
 mod kinds;
 mod messages;
+#[path = "../support/named.rs"]
+mod named;
 mod outages;
 mod programs;
 mod readers;

@@ -8,6 +8,7 @@ use akvfs::store::ErrorKind;
 
 use super::harness::World;
 use super::kinds::KINDS;
+use super::named::tests_below;
 
 pub fn page(path: &str) -> String {
     std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap()
@@ -87,24 +88,6 @@ fn the_readmes_tree_is_what_stands_there() {
     assert_eq!(found.lines().map(str::to_owned).collect::<BTreeSet<_>>(), written);
 }
 
-/// The names of all tests on real mounts that stand in this directory.
-pub fn tests_of_mounts() -> BTreeSet<String> {
-    let mut dirs = vec![Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/mount")];
-    let mut names = BTreeSet::new();
-    while let Some(dir) = dirs.pop() {
-        for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-            if path.is_dir() {
-                dirs.push(path);
-                continue;
-            }
-            let code = std::fs::read_to_string(path).unwrap();
-            let tests = code.split("#[test]\n").skip(1).filter_map(|part| part.split_once("fn ")?.1.split_once('('));
-            names.extend(tests.map(|(name, _)| name.to_owned()));
-        }
-    }
-    names
-}
-
 /// Tests that hold no sentence of `docs/semantics.md`: those of the README and of the tests themselves.
 const NO_SENTENCE: &[&str] = &[
     "an_ordinary_user_can_try_it",
@@ -123,7 +106,7 @@ const NO_SENTENCE: &[&str] = &[
 
 #[test]
 fn every_sentence_of_the_semantics_has_its_test_and_every_test_its_sentence() {
-    let (text, tests) = (page("docs/semantics.md"), tests_of_mounts());
+    let (text, tests) = (page("docs/semantics.md"), tests_below("tests/mount"));
     let mut named = BTreeSet::new();
     for sentence in text.split("\n- ").skip(1).map(|part| part.split("\n#").next().unwrap()) {
         let claimed: Vec<_> = in_backticks(sentence).into_iter().filter(|span| span.matches('_').count() > 1).collect();

@@ -21,7 +21,7 @@ use crate::mount::hook;
 use crate::mount::options::MountOptions;
 use crate::mount::point::Place;
 use crate::mount::wake::{File, Touched};
-use crate::mount::{point, process, unmount};
+use crate::mount::{mountinfo, point, process, unmount};
 use crate::secret::{SecretName, Version};
 use crate::vault::Runner;
 
@@ -114,9 +114,11 @@ impl Charge {
         let Place::Directory(dir) = &self.place else { return };
         let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
         for _ in 0..looks {
+            let is_there = mountinfo::top_at(dir).is_ok_and(|top| top.is_some_and(|mount| mount.is_akvfs()));
             match process::ask_file_system(dir) {
+                _ if !is_there => return,
                 Err(error) if point::is_dead(&error) => return drop(self.unmount()),
-                // Another's, or none.
+                // Not dead yet, or another's.
                 Ok(()) | Err(_) => clock.sleep(pause),
             }
         }

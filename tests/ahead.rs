@@ -122,6 +122,15 @@ fn the_values_lie_ready_before_they_are_asked_for() {
 }
 
 #[test]
+fn who_walks_down_the_listing_has_them_ready_too() {
+    let scene = scene(100);
+    (97..100).rev().for_each(|number| drop(scene.read(number)));
+    scene.until("fifteen values ahead", || (98 - AT_ONCE..97).all(|number| scene.is_in_memory(number)));
+    (0..97).rev().for_each(|number| drop(scene.read(number)));
+    assert_eq!(scene.gets(), 100, "each once");
+}
+
+#[test]
 fn a_failure_ahead_is_no_readers() {
     let scene = scene_with(100, 2);
     (0..3).for_each(|number| drop(scene.read(number)));

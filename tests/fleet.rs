@@ -103,8 +103,7 @@ impl Fleet {
             reader.read(&cache, &*clock);
             clock.advance(step.saturating_sub(clock.advanced() - before));
         }
-        let asked = std::mem::take(&mut *wire.asked.lock().unwrap());
-        asked
+        std::mem::take(&mut *wire.asked.lock().unwrap())
     }
 
     fn options(&self, seed: u64) -> RefreshOptions {

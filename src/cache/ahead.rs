@@ -26,27 +26,50 @@ const MAX_READERS: usize = 8;
 /// The order of names is looked up again after this, if somebody walks.
 const ORDER_AGE: Duration = Duration::from_secs(10);
 
-/// A reader on his way through the listing.
+/// A reader on his way through the listing, up or down: before bash reads `secrets/*/value` it looks at each, last one first.
 #[derive(Debug)]
 struct Reader {
-    at: usize,
-    steps: u32,
-    /// What lies before this was fetched ahead.
-    fetched: usize,
+    lowest: usize,
+    highest: usize,
+    steps_down: u32,
+    steps_up: u32,
+    /// What lies between these was fetched ahead, or is behind him.
+    fetched: Range<usize>,
 }
 
 impl Reader {
+    fn new(at: usize) -> Self {
+        Self { lowest: at, highest: at, steps_down: 0, steps_up: 0, fetched: at..at + 1 }
+    }
+
+    fn is_near(&self, at: usize) -> bool {
+        at.abs_diff(self.lowest) <= REACH || at.abs_diff(self.highest) <= REACH
+    }
+
     fn step(&mut self, at: usize, window: usize) -> Range<usize> {
-        if at > self.at {
-            self.at = at;
-            self.steps += 1;
+        let before = self.fetched.clone();
+        if at > self.highest {
+            self.highest = at;
+            self.steps_up += 1;
+            if self.steps_up >= STEPS {
+                let from = before.end.max(at + 1);
+                self.fetched.end = from.max(at + 1 + window);
+                return from..self.fetched.end;
+            }
+        } else if at < self.lowest {
+            self.lowest = at;
+            self.steps_down += 1;
+            if self.steps_down >= STEPS {
+                let to = before.start.min(at);
+                self.fetched.start = to.min(at.saturating_sub(window));
+                return self.fetched.start..to;
+            }
         }
-        if self.steps < STEPS {
-            return 0..0;
-        }
-        let from = self.fetched.max(self.at + 1);
-        self.fetched = from.max(self.at + 1 + window);
-        from..self.fetched
+        0..0
+    }
+
+    fn is_walking(&self) -> bool {
+        self.steps_up.max(self.steps_down) >= STEPS
     }
 }
 
@@ -57,12 +80,11 @@ pub struct Walks(VecDeque<Reader>);
 impl Walks {
     /// The name at `at` is read. Gives the places of the names to fetch now, so that `window` lie ahead.
     pub fn step(&mut self, at: usize, window: usize) -> Range<usize> {
-        let is_near = |reader: &Reader| at.abs_diff(reader.at) <= REACH;
-        let Some(place) = self.0.iter().position(is_near) else {
+        let Some(place) = self.0.iter().position(|reader| reader.is_near(at)) else {
             if self.0.len() == MAX_READERS {
                 self.0.pop_back();
             }
-            self.0.push_front(Reader { at, steps: 0, fetched: at + 1 });
+            self.0.push_front(Reader::new(at));
             return 0..0;
         };
         // Who was heard of last is forgotten last.
@@ -79,7 +101,7 @@ impl Walks {
 
     /// Whether somebody is followed.
     pub fn is_walking(&self) -> bool {
-        self.0.iter().any(|reader| reader.steps >= STEPS)
+        self.0.iter().any(Reader::is_walking)
     }
 }
 
@@ -244,7 +266,7 @@ mod tests {
         assert!(steps([5, 5, 5]).is_empty());
         assert!(steps([5, 6, 6, 5]).is_empty());
         assert!(steps([900, 5, 300, 100, 700, 200]).is_empty());
-        assert!(steps((0..50).rev()).is_empty(), "backwards is nobody's order");
+        assert!(steps([5, 6, 5, 6, 4, 5]).is_empty());
     }
 
     #[test]
@@ -254,6 +276,17 @@ mod tests {
         assert!(fetched[1..].iter().all(|range| range.len() == 1), "{fetched:?}");
         let all: Vec<_> = fetched.into_iter().flatten().collect();
         assert_eq!(all, (13..115).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn a_walk_may_go_down_and_then_up_again() {
+        let fetched = steps((10..100).rev());
+        assert_eq!(fetched[0], 82..97);
+        let all: HashSet<_> = fetched.iter().cloned().flatten().collect();
+        assert_eq!(all, (0..97).collect());
+        assert_eq!(fetched.into_iter().map(|range| range.len()).sum::<usize>(), all.len(), "each once");
+        let both: Vec<_> = steps((0..100).rev().chain(0..100)).into_iter().flatten().collect();
+        assert!(both.iter().filter(|place| **place == 50).count() == 2, "what is gone by then is fetched again");
     }
 
     #[test]

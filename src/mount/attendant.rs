@@ -146,7 +146,8 @@ impl Attendant {
         let (mut answers, told) = (socket.try_clone()?, waiting.clone());
         let listen = move || {
             while let Ok(Some(Numbered { number, what })) = receive(&mut answers) {
-                if let Some(waiter) = lock(&told).remove(&number) {
+                let waiter = lock(&told).remove(&number);
+                if let Some(waiter) = waiter {
                     // Who waits no longer does not matter.
                     let _ = waiter.send(what);
                 }

@@ -107,7 +107,11 @@ impl Mounted {
     }
 
     /// Leaves a dead mount behind.
+    /// Kills it and its attendant, which would take the mount away.
     pub fn kill(&mut self) {
+        let children = format!("/proc/{0}/task/{0}/children", self.daemon.id());
+        let attendants = fs::read_to_string(children).unwrap();
+        attendants.split_whitespace().for_each(|pid| signal(pid.parse().unwrap(), libc::SIGKILL));
         self.daemon.kill().unwrap();
         self.daemon.wait().unwrap();
     }

@@ -157,7 +157,7 @@ impl Race {
     }
 
     fn read(&self) {
-        let mut seen = vec![0; SECRETS];
+        let mut seen = [0; SECRETS];
         while self.goes_on() {
             let at = fastrand::usize(..SECRETS);
             let secret = &self.secrets[at];

@@ -11,9 +11,10 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::mpsc;
 
+use akvfs::mount::mountinfo;
 use akvfs::mount::sandbox::{self, Needs};
 
-use super::harness::World;
+use super::harness::{SOON, World, eventually};
 
 const JOB: &str = "AKVFS_TEST_SANDBOX";
 
@@ -237,7 +238,7 @@ fn every_thread_of_a_mount_has_given_it_up() {
         assert_eq!(fs::read_to_string(world.path("secrets/a/value")).unwrap(), "x");
         let log = world.mount.log();
         assert!(!log.contains("not restricted") && !log.contains("given up"), "{log}");
-        let threads = fs::read_dir(format!("/proc/{}/task", world.mount.process())).unwrap();
+        let threads = fs::read_dir(format!("/proc/{}/task", world.mount.pid())).unwrap();
         let statuses: Vec<_> =
             threads.filter_map(|thread| fs::read_to_string(thread.unwrap().path().join("status")).ok()).collect();
         assert!(statuses.len() > 10, "{}", statuses.len());
@@ -247,4 +248,26 @@ fn every_thread_of_a_mount_has_given_it_up() {
             }
         }
     }
+}
+
+#[test]
+fn a_daemon_that_dies_leaves_no_mount() {
+    let Some(mut world) = World::new(&[("a", "x")], "rw") else { return };
+    assert_eq!(fs::read_to_string(world.path("secrets/a/value")).unwrap(), "x");
+    world.mount.signal(libc::SIGKILL);
+    assert!(world.mount.ends_within(SOON));
+    eventually("the mount to be gone", || mountinfo::top_at(&world.path("")).unwrap().is_none());
+}
+
+#[test]
+fn a_mount_without_its_attendant_still_reads_and_saves_and_ends() {
+    let Some(world) = World::new(&[("a", "x")], "rw") else { return };
+    let children = format!("/proc/{0}/task/{0}/children", world.mount.pid());
+    let attendants: Vec<_> = fs::read_to_string(children).unwrap().split_whitespace().map(str::to_owned).collect();
+    assert_eq!(attendants.len(), 1);
+    // SAFETY: numbers; the daemon has not taken its status, so the number is still the attendant's.
+    unsafe { libc::kill(attendants[0].parse().unwrap(), libc::SIGKILL) };
+    assert_eq!(fs::read_to_string(world.path("secrets/a/value")).unwrap(), "x");
+    fs::write(world.path("secrets/a/value"), "changed").unwrap();
+    eventually("it to be saved", || world.vault.get("a").as_deref() == Ok("changed"));
 }

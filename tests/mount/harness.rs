@@ -22,10 +22,8 @@ use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 
 /// The longest a program may run.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
-/// For what must happen at all.
-pub const SOON: Duration = Duration::from_secs(10);
-/// The longest a mount takes to appear on a machine with much else to do.
-const MOUNT_SOON: Duration = Duration::from_secs(30);
+/// The longest a mount takes to appear, and for what must happen at all.
+pub const SOON: Duration = Duration::from_secs(30);
 /// The longest a daemon takes to end after SIGTERM (DESIGN 5).
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// The longest a test keeps its mount; then it is broken, so that whoever waits on it gets an error.
@@ -263,7 +261,7 @@ impl Mount {
         let command = Command::new(env!("CARGO_BIN_EXE_akvfs"));
         self.daemon = spawn_daemon(command, source, options, (self.dir.path(), self.aside.path()));
         self.ended.store(false, Ordering::Relaxed);
-        within(MOUNT_SOON, "the mount", || {
+        eventually("the mount", || {
             let ended = self.daemon.try_wait().unwrap();
             assert!(ended.is_none(), "no mount: {}", self.log());
             std::fs::read_dir(self.dir.path()).is_ok_and(|mut names| names.next().is_some())
@@ -275,7 +273,7 @@ impl Mount {
     fn wait_until_mounted(&mut self) {
         let daemon = &mut self.daemon;
         let (dir, log) = (self.dir.path(), self.aside.path().join("log"));
-        within(MOUNT_SOON, "the mount", || {
+        eventually("the mount", || {
             let ended = daemon.try_wait().unwrap();
             let said = std::fs::read_to_string(&log).unwrap();
             assert!(ended.is_none(), "no mount: {said}");
@@ -500,12 +498,8 @@ pub fn all_traced_or_gone(pid: u32) -> bool {
 }
 
 /// Waits until `look` says yes.
-pub fn eventually(what: &str, look: impl FnMut() -> bool) {
-    within(SOON, what, look);
-}
-
-fn within(limit: Duration, what: &str, mut look: impl FnMut() -> bool) {
-    let end = Instant::now() + limit;
+pub fn eventually(what: &str, mut look: impl FnMut() -> bool) {
+    let end = Instant::now() + SOON;
     while !look() {
         assert!(Instant::now() < end, "waited for {what}");
         std::thread::sleep(Duration::from_millis(5));

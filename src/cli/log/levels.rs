@@ -87,7 +87,7 @@ mod tests {
 
     #[test]
     fn levels_are_for_all_or_for_parts_of_ours() {
-        for levels in ["debug", "akvfs=warn", "warn,akvfs::vault=debug", "akvfs::fs::journal=off, akvfs=trace", ""] {
+        for levels in ["debug", "akvfs=warn", "warn,akvfs::vault=debug", "akvfs::fs::journal=off,akvfs=trace", ""] {
             assert!(parse(levels).is_ok(), "{levels}");
         }
         for (levels, part) in [

@@ -67,7 +67,7 @@ fn tell_all(signal: libc::c_int) -> io::Result<()> {
 }
 
 fn threads() -> io::Result<Vec<libc::pid_t>> {
-    let number = |entry: io::Result<std::fs::DirEntry>| Some(entry.ok()?.file_name().to_str()?.parse().ok()?);
+    let number = |entry: io::Result<std::fs::DirEntry>| entry.ok()?.file_name().to_str()?.parse().ok();
     Ok(std::fs::read_dir("/proc/self/task")?.filter_map(number).collect())
 }
 

@@ -113,13 +113,14 @@ impl Charge {
     fn clear_away(&self) {
         let Place::Directory(dir) = &self.place else { return };
         let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
-        let top = || mountinfo::top_at(dir).ok().flatten().map(|mount| mount.id);
+        let ours = || mountinfo::top_at(dir).ok().flatten().filter(|mount| mount.is_akvfs()).map(|mount| mount.id);
         for _ in 0..looks {
-            let before = top();
+            let before = ours();
             match process::ask_file_system(dir) {
+                _ if before.is_none() => return,
                 // Who mounts again clears away too, and what he has mounted since is his.
-                Err(error) if point::is_dead(&error) && top() == before => return drop(self.unmount()),
-                // Another's, or none.
+                Err(error) if point::is_dead(&error) && ours() == before => return drop(self.unmount()),
+                // Not dead yet, or another's.
                 Ok(()) | Err(_) => clock.sleep(pause),
             }
         }

@@ -66,11 +66,7 @@ impl Maker {
                 ..Default::default()
             }))),
             AuthKind::AzureDeveloperCli => {
-                let options = AzureDeveloperCliCredentialOptions {
-                    tenant_id: tenant,
-                    executor: self.executor(),
-                    ..Default::default()
-                };
+                let options = AzureDeveloperCliCredentialOptions { tenant_id: tenant, executor: self.executor() };
                 made(AzureDeveloperCliCredential::new(Some(options)))
             }
         }

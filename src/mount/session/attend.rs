@@ -113,6 +113,7 @@ impl Charge {
     fn clear_away(&self) {
         let Place::Directory(dir) = &self.place else { return };
         let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
+<<<<<<< HEAD
         let top = || mountinfo::top_at(dir).ok().flatten();
         for _ in 0..looks {
             let before = top();
@@ -122,6 +123,15 @@ impl Charge {
                 _ if !is_there => return,
                 // Who mounts again clears away too, and what he has mounted since is his.
                 Err(error) if point::is_dead(&error) && is_same() => return drop(self.unmount()),
+=======
+        let ours = || mountinfo::top_at(dir).ok().flatten().filter(|mount| mount.is_akvfs()).map(|mount| mount.id);
+        for _ in 0..looks {
+            let before = ours();
+            match process::ask_file_system(dir) {
+                _ if before.is_none() => return,
+                // Who mounts again clears away too, and what he has mounted since is his.
+                Err(error) if point::is_dead(&error) && ours() == before => return drop(self.unmount()),
+>>>>>>> h/faults
                 // Not dead yet, or another's.
                 Ok(()) | Err(_) => clock.sleep(pause),
             }

@@ -140,6 +140,8 @@ pub struct FsOptions {
     pub purge_after: Duration,
     /// How long an unlinked value waits for a new file of its name before the secret is deleted.
     pub delete_delay: Duration,
+    /// Values go past the kernel's cache.
+    pub no_kernel_cache: bool,
     /// Owner of all files.
     pub uid: u32,
     /// Group of all files.
@@ -177,6 +179,7 @@ impl Default for FsOptions {
             allow_purge: false,
             purge_after: Duration::from_secs(3600),
             delete_delay: Duration::from_secs(1),
+            no_kernel_cache: false,
             uid: 0,
             gid: 0,
             file_mode: 0o600,
@@ -245,10 +248,10 @@ impl SecretFs {
         }
     }
 
-    /// Whether somebody here must see each open: only where nothing is written and nobody keeps an account of readers
-    /// can the kernel do without.
+    /// Whether somebody here must see each open: only where nothing is written, nobody keeps an account of
+    /// readers, and values may stand in the kernel's cache can it do without.
     pub fn needs_open(&self) -> bool {
-        !self.options.read_only || self.audit.is_some()
+        !self.options.read_only || self.audit.is_some() || self.options.no_kernel_cache
     }
 
     /// Whether somebody here must see who lists directories: what removes a tree does.

@@ -111,11 +111,11 @@ impl SecretFs {
         Opened { handle: self.state().open(Handle::Content(content)), direct: true }
     }
 
-    /// Only values go through the kernel's cache.
+    /// Only values go through the kernel's cache, if they may.
     fn opened_value(&self, secret: &SecretName, content: Content) -> Opened {
         self.metrics.opens.add();
         self.metrics.reads.add(secret);
-        Opened { handle: self.state().open(Handle::Content(content)), direct: false }
+        Opened { handle: self.state().open(Handle::Content(content)), direct: self.options.no_kernel_cache }
     }
 
     fn open_value(&self, call: &Call, ino: Ino, secret: &SecretName, face: Face) -> FsResult<Opened> {

@@ -106,6 +106,8 @@ pub struct MountOptions {
     pub cache_size: usize,
     /// So many values are asked for at a time for who reads them in order; 0: none ahead.
     pub prefetch: usize,
+    /// Values go past the kernel's cache.
+    pub no_kernel_cache: bool,
     /// The longest the kernel may keep a name or attributes.
     pub kernel_ttl: Duration,
     /// How often what the kernel merely still holds is asked for again.
@@ -164,6 +166,7 @@ impl Default for MountOptions {
             lazy_auth: false,
             cache_size: 64 << 20,
             prefetch: 16,
+            no_kernel_cache: false,
             kernel_ttl: Duration::from_secs(60),
             idle_ttl: Duration::from_secs(600),
             max_stale: Duration::from_secs(3600),
@@ -241,6 +244,7 @@ pub static OPTIONS: &[Entry] = &[
     Entry { name: "cache_size", kind: Kind::Size(|all| &mut all.mount.cache_size), help: "Room for values in memory" },
     Entry { name: "prefetch", kind: Kind::AtOnce(|all| &mut all.mount.prefetch), help: "How many values are asked for at a time for who reads them in the order of the listing, or off" },
     Entry { name: "kernel_ttl", kind: Kind::Duration(|all| &mut all.mount.kernel_ttl), help: "The longest time the kernel keeps names and attributes" },
+    Entry { name: "kernel_cache", kind: Kind::Choice(|all| &mut all.mount.no_kernel_cache, ["on", "off"]), help: "Whether the kernel keeps the bytes of values that are read; off: each read asks the daemon" },
     Entry { name: "idle_ttl", kind: Kind::Limit(|all| &mut all.mount.idle_ttl), help: "How often what nobody asks for, but the kernel still holds, is asked for again" },
     Entry { name: "max_stale", kind: Kind::Duration(|all| &mut all.mount.max_stale), help: "How long after its ttl the last known value stands in for a vault that does not answer; 0s: never" },
     Entry { name: "on_change", kind: Kind::Command(|all| &mut all.mount.on_change), help: "Runs by the shell when another party has replaced a value, with AKVFS_PATH and AKVFS_VERSION" },

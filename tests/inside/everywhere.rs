@@ -1,7 +1,9 @@
 //! The canary: random values go every way that a value goes.
 
 use std::fs;
+use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
+use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -132,7 +134,7 @@ fn a_value_that_had_to_make_room_is_gone() {
     let filling: Vec<_> = (0..20).map(|number| (format!("f-{number}"), "x".repeat(25_000))).collect();
     let mut secrets: Vec<_> = filling.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
     secrets.push(("read", canaries.of("read")));
-    let Some(world) = World::new(&secrets, "ro,cache_size=200KiB,ttl=500ms,idle_ttl=1s,kernel_ttl=1s") else { return };
+    let Some(world) = World::new(&secrets, "ro,cache_size=200KiB,prefetch=off") else { return };
     let look = || canaries.in_memory(world.mount.pid());
     assert_eq!(fs::read_to_string(world.path("secrets/read/value")).unwrap(), canaries.of("read"));
     let Some(found) = look() else { return skipped!("nobody may look into another process's memory here") };
@@ -162,6 +164,52 @@ fn a_daemon_that_crashes_leaves_no_core_file() {
     assert_eq!((status.signal(), status.core_dumped()), (Some(libc::SIGSEGV), false));
     assert_eq!(fs::read_dir(place.path()).unwrap().count(), 0);
     canaries.assert_not_in("the log", mount.log().as_bytes());
+}
+
+/// How many pages of a file the kernel keeps, for the version that is there now (cachestat(2)). `None` where it cannot say.
+fn kept_pages(path: &Path) -> Option<u64> {
+    const CACHESTAT: libc::c_long = 451;
+    let file = fs::File::open(path).unwrap();
+    let (all, mut told) = ([0_u64; 2], [0_u64; 5]);
+    // SAFETY: a descriptor that is open, and pointers to structures of these sizes.
+    let answer = unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), all.as_ptr(), told.as_mut_ptr(), 0) };
+    (answer == 0).then_some(told[0])
+}
+
+#[test]
+fn the_kernel_keeps_no_page_of_a_version_that_was_replaced() {
+    for options in ["rw,ttl=500ms", "ro,ttl=500ms"] {
+        let Some(world) = World::new(&[("read", "first")], options) else { return };
+        let value = world.path("secrets/read/value");
+        let first = world.vault.versions("read").remove(0);
+        assert_eq!(fs::read_to_string(&value).unwrap(), "first");
+        let Some(pages) = kept_pages(&value) else { return skipped!("this kernel has no cachestat") };
+        assert_eq!(pages, 1, "while it is the current one");
+        world.vault.set("read", "second");
+        eventually("the new version", || fs::read_to_string(&value).unwrap() == "second");
+        assert_eq!(kept_pages(&world.path(&format!("secrets/read/versions/{first}"))), Some(0), "{options}");
+    }
+}
+
+#[test]
+fn without_the_kernels_cache_it_never_has_a_page_of_a_value() {
+    for options in ["rw,kernel_cache=off", "ro,kernel_cache=off"] {
+        let Some(world) = World::new(&[("read", "first")], options) else { return };
+        for path in ["secrets/read/value", "files/read"] {
+            for _ in 0..3 {
+                assert_eq!(world.bash("read", &format!("cat $M/{path}")).ok(), "first");
+                assert_eq!(fs::read_to_string(world.path(path)).unwrap(), "first");
+            }
+            let Some(pages) = kept_pages(&world.path(path)) else { return skipped!("this kernel has no cachestat") };
+            assert_eq!(pages, 0, "{options}: {path}");
+        }
+        if options.starts_with("rw") {
+            fs::write(world.path("secrets/read/value"), "second").unwrap();
+            eventually("it to be saved", || world.vault.get("read").as_deref() == Ok("second"));
+            assert_eq!(fs::read_to_string(world.path("files/read")).unwrap(), "second");
+            assert_eq!(kept_pages(&world.path("secrets/read/value")), Some(0));
+        }
+    }
 }
 
 /// Every call that writes, with what it writes and whereto.

@@ -15,7 +15,7 @@ fn every_option_is_read() {
     let all = parse(
         "ro,allow_purge,purge_after=2h,delete_delay=3s,ttl=1min,timeout=5s,write_timeout=6s,max_requests=10/s,\
          max_writes=2/s,auth=azcli,ca_file=/etc/ca.pem,foreground,client_id=abc,lazy_auth,cache_size=1MiB,prefetch=4,\
-         kernel_ttl=7s,idle_ttl=20min,max_stale=0s,on_change=true,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
+         kernel_ttl=7s,idle_ttl=20min,kernel_cache=off,max_stale=0s,on_change=true,negative_ttl=8s,uid=1,gid=2,umask=027,file_mode=640,dir_mode=0750,allow_other,\
          default_permissions,final_newline=as_before,credentials_file=/etc/akvfs/login,always_set,expires_in=90days,\
          owner_tags,log_format=json,audit,audit_file=/var/log/akvfs.audit,mount_timeout=9s,config=/etc/akvfs.toml",
     )
@@ -41,6 +41,7 @@ fn every_option_is_read() {
         lazy_auth: true,
         cache_size: 1 << 20,
         prefetch: 4,
+        no_kernel_cache: true,
         kernel_ttl: Duration::from_secs(7),
         idle_ttl: Duration::from_secs(1200),
         max_stale: Duration::ZERO,

@@ -59,6 +59,7 @@ pub(super) fn fs_options(options: &MountOptions, about: About) -> FsOptions {
         expires_in: options.expires_in,
         rules: options.rules.iter().map(rule).collect(),
         owner_tags: options.owner_tags.then(|| Accounts { users: accounts::users(), groups: accounts::groups() }),
+        no_kernel_cache: options.no_kernel_cache,
         kernel_ttl: options.kernel_ttl,
         negative_ttl: options.negative_ttl,
         write_timeout: options.write_timeout,

@@ -2,8 +2,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
+#[path = "support/named.rs"]
+mod named;
+
 use std::collections::BTreeSet;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+
+use named::tests_below;
 
 /// The pages whose tables have a promise in the first cell and its tests in the last.
 const PAGES: &[&str] = &["docs/security.md"];
@@ -14,43 +19,6 @@ const FUZZ: &str = "fuzz ";
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
-}
-
-/// The Rust sources below a directory.
-fn sources(dir: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() && !path.ends_with("target") {
-            sources(&path, found);
-        } else if path.extension().is_some_and(|ending| ending == "rs") {
-            found.push(path);
-        }
-    }
-}
-
-/// The names of the tests in a source that are run by themselves.
-fn tests_in(text: &str) -> Vec<String> {
-    let mut names = Vec::new();
-    let (mut is_test, mut is_ignored) = (false, false);
-    for line in text.lines().map(str::trim) {
-        match line.strip_prefix("fn ").or_else(|| line.strip_prefix("pub fn ")) {
-            Some(rest) => {
-                names.extend((is_test && !is_ignored).then(|| rest.split('(').next().unwrap_or_default().to_owned()));
-                (is_test, is_ignored) = (false, false);
-            }
-            None => {
-                is_test |= line == "#[test]";
-                is_ignored |= line.starts_with("#[ignore");
-            }
-        }
-    }
-    names
-}
-
-fn all_tests() -> BTreeSet<String> {
-    let mut files = Vec::new();
-    ["src", "tests"].iter().for_each(|dir| sources(&root().join(dir), &mut files));
-    files.iter().flat_map(|file| tests_in(&std::fs::read_to_string(file).unwrap())).collect()
 }
 
 /// Each promise of a page with what it names as its tests.
@@ -78,7 +46,7 @@ fn is_there(test: &str, tests: &BTreeSet<String>) -> bool {
 
 #[test]
 fn every_promise_has_a_test_that_is_there() {
-    let tests = all_tests();
+    let tests = tests_below("src").into_iter().chain(tests_below("tests")).collect();
     for page in PAGES {
         let promises = promises(&std::fs::read_to_string(root().join(page)).unwrap());
         assert!(promises.len() >= 5, "{page} has {} promises", promises.len());
@@ -95,8 +63,6 @@ fn a_promise_without_its_test_is_found() {
     let page = "# x\n| promise | limit | test |\n|---|---|---|\n| one | 1 | `a`, `fuzz ids` |\n| two | 2 | |\n\n| a | b |\n|---|---|\n| c | `d` |\n";
     let found = promises(page);
     assert_eq!(found, [("one".to_owned(), vec!["a".to_owned(), "fuzz ids".to_owned()]), ("two".to_owned(), vec![])]);
-    let source = "#[test]\nfn a() {}\nfn b() {}\n#[test]\n#[ignore = \"x\"]\nfn c() {}\n    #[test]\n    fn d() {}\n";
-    assert_eq!(tests_in(source), ["a", "d"]);
     let tests = BTreeSet::from(["a".to_owned()]);
     assert!(is_there("a", &tests) && is_there("fuzz ids", &tests));
     assert!(!is_there("b", &tests) && !is_there("fuzz nothing", &tests));

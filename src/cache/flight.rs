@@ -2,7 +2,11 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
+#[cfg(not(feature = "shuttle"))]
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+
+#[cfg(feature = "shuttle")]
+use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 
 use crate::clock::Clock;
 use crate::secret::SecretName;
@@ -73,9 +77,9 @@ impl<K: Eq + Hash + Clone, T: Clone> Flight<K, T> {
         ask: &impl Fn() -> Result<T, StoreError>,
     ) -> Result<T, StoreError> {
         // Lands also when `ask` panics: nobody may wait for an answer that cannot come.
-        let ended = Ended { flight: self, key, question, landing };
+        let mut ended = Ended { flight: self, key, question, landing, answer: None };
         let answer = ask();
-        *lock(&ended.landing.answer) = Some(answer.clone());
+        ended.answer = Some(answer.clone());
         answer
     }
 }
@@ -97,13 +101,15 @@ struct Ended<'a, K: Eq + Hash, T> {
     key: K,
     question: Question<'a>,
     landing: &'a Landing<T>,
+    answer: Option<Result<T, StoreError>>,
 }
 
 impl<K: Eq + Hash, T> Drop for Ended<'_, K, T> {
     fn drop(&mut self) {
+        // In this order: who comes later and asks again must not find a failure that has landed, again and again.
         lock(&self.flight.under_way).remove(&self.key);
-        let mut answer = lock(&self.landing.answer);
-        answer.get_or_insert_with(|| Err(local(self.question, ErrorKind::Broken, "the request for it failed inside")));
+        let broken = || Err(local(self.question, ErrorKind::Broken, "the request for it failed inside"));
+        *lock(&self.landing.answer) = Some(self.answer.take().unwrap_or_else(broken));
         self.landing.landed.notify_all();
     }
 }
@@ -117,5 +123,103 @@ impl<T: Clone> Landing<T> {
             .wait_timeout_while(answer, wait.remaining(clock), |answer| answer.is_none())
             .unwrap_or_else(PoisonError::into_inner);
         answer.clone()
+    }
+}
+
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules {
+    use super::*;
+    use crate::clock::SystemClock;
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+    use std::time::Duration;
+
+    /// Of each kind: by chance, and by PCT, which finds what needs three switches at certain places.
+    const SCHEDULES: usize = 5_000;
+    const DEPTH: usize = 3;
+    const QUESTION: Question<'_> = (Operation::Get, None);
+
+    fn under_all(test: fn()) {
+        shuttle::check_random(test, SCHEDULES);
+        shuttle::check_pct(test, SCHEDULES, DEPTH);
+    }
+
+    /// A vault that answers with the number of the question.
+    #[derive(Default)]
+    struct Asked {
+        begun: AtomicUsize,
+        answered: AtomicUsize,
+        at_once: AtomicUsize,
+    }
+
+    impl Asked {
+        fn ask(&self) -> usize {
+            assert_eq!(self.at_once.fetch_add(1, SeqCst), 0, "one request at a time");
+            let number = self.begun.fetch_add(1, SeqCst) + 1;
+            shuttle::thread::yield_now();
+            self.at_once.fetch_sub(1, SeqCst);
+            self.answered.store(number, SeqCst);
+            number
+        }
+    }
+
+    fn everybody(ask: impl Fn(usize) + Send + Sync + 'static) {
+        let ask = Arc::new(ask);
+        let spawn = |number| {
+            let ask = ask.clone();
+            shuttle::thread::spawn(move || ask(number))
+        };
+        let all: Vec<_> = (0..4).map(spawn).collect();
+        all.into_iter().for_each(|thread| thread.join().expect("no panic"));
+    }
+
+    #[test]
+    fn one_request_at_a_time_and_nobody_gets_an_answer_older_than_one_that_was_known() {
+        under_all(|| {
+            let (flight, asked) = (Arc::new(Flight::<u8, usize>::default()), Arc::new(Asked::default()));
+            let kept = flight.clone();
+            everybody(move |_| {
+                let clock = SystemClock::shared();
+                let wait = Wait::at_most(&*clock, Duration::from_secs(3600));
+                let before = asked.answered.load(SeqCst);
+                let answer = flight.run(1, QUESTION, wait, &*clock, || Ok(asked.ask())).expect("answered");
+                assert!(answer >= before, "{answer} is older than {before}, which was known");
+            });
+            assert!(lock(&kept.under_way).is_empty());
+        });
+    }
+
+    #[test]
+    fn who_has_time_left_asks_again_and_nobody_is_forgotten() {
+        under_all(|| {
+            let (flight, asked) = (Arc::new(Flight::<u8, usize>::default()), Arc::new(Asked::default()));
+            let failed = Arc::new(AtomicUsize::new(0));
+            let heard = failed.clone();
+            everybody(move |_| {
+                let clock = SystemClock::shared();
+                let wait = Wait::at_most(&*clock, Duration::from_secs(3600));
+                let ask = || match asked.ask() {
+                    1 | 2 => Err(local(QUESTION, ErrorKind::TimedOut, "no answer")),
+                    number => Ok(number),
+                };
+                if flight.run(1, QUESTION, wait, &*clock, ask).is_err() {
+                    failed.fetch_add(1, SeqCst);
+                }
+            });
+            // Only those hear of a failure whose own request it was.
+            assert_eq!(heard.load(SeqCst), 2);
+        });
+    }
+
+    #[test]
+    fn questions_of_different_names_do_not_wait_for_each_other() {
+        under_all(|| {
+            let flight = Arc::new(Flight::<usize, usize>::default());
+            everybody(move |number| {
+                let clock = SystemClock::shared();
+                let wait = Wait::at_most(&*clock, Duration::from_secs(3600));
+                let inner = || flight.run(number + 10, QUESTION, wait, &*clock, || Ok(number));
+                assert_eq!(flight.run(number, QUESTION, wait, &*clock, inner).ok(), Some(number));
+            });
+        });
     }
 }

@@ -73,7 +73,11 @@ pub fn unmount(dir: &Path, lazy: bool, clock: &dyn Clock) -> Result<(), UnmountE
 /// is none.
 pub fn detach(dir: &Path) -> Result<(), UnmountError> {
     match ours_at(dir) {
-        Ok(_) => take_away(dir, true),
+        Ok(mount) => match take_away(dir, true) {
+            // Somebody else was quicker: two may clear away after a daemon that died, its attendant and who mounts again.
+            Err(_) if is_gone(&mount).is_ok_and(|gone| gone) => Ok(()),
+            done => done,
+        },
         Err(UnmountError::NotMounted(_) | UnmountError::NotOurs { .. }) => Ok(()),
         Err(error) => Err(error),
     }
@@ -141,12 +145,15 @@ fn helper_error(dir: &Path, said: &str) -> UnmountError {
     UnmountError::Failed { dir: dir.to_owned(), reason: said.trim().to_owned() }
 }
 
+fn is_gone(mount: &Mount) -> io::Result<bool> {
+    Ok(mountinfo::read()?.iter().all(|other| other.id != mount.id))
+}
+
 fn wait_until_gone(mount: &Mount, clock: &dyn Clock) -> Result<(), UnmountError> {
     let end = clock.moment() + GONE;
     loop {
         let failed = |reason| UnmountError::Failed { dir: mount.dir.clone(), reason };
-        let mounts = mountinfo::read().map_err(|error| failed(error.to_string()))?;
-        if mounts.iter().all(|other| other.id != mount.id) {
+        if is_gone(mount).map_err(|error| failed(error.to_string()))? {
             return Ok(());
         }
         if clock.moment() >= end {

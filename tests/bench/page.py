@@ -205,7 +205,8 @@ def part(name):
     of = told["run"]
     load = " ".join(f"{load:.1f}" for load in of["load"])
     where = f"{of['date']}, commit {of['commit']}, {of['processor']}, {of['kernel']}, load {load} when it began."
-    return PARTS[name](told["figures"]) + "\n\n<sub>" + where + "</sub>"
+    plot = f"\n\n![{name}](performance-{name}.svg)" if name in PLOTS else ""
+    return PARTS[name](told["figures"]) + plot + "\n\n<sub>" + where + "</sub>"
 
 
 def texts():

@@ -10,7 +10,7 @@ use super::soak;
 /// Writers at a time, each on a secret of its own.
 const WRITERS: usize = 4;
 /// Saves of one script, which has a limit.
-const AT_ONCE: usize = 25;
+const AT_ONCE: usize = 5;
 /// For all of a soak.
 const LONG: Duration = Duration::from_secs(3600);
 

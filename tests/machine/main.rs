@@ -10,6 +10,9 @@
 #[path = "../support/skipped.rs"]
 mod skipped;
 
+#[path = "../support/named.rs"]
+mod named;
+
 mod helper;
 mod package;
 mod pages;

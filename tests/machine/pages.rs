@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use super::named::tests_below;
 use super::support::{FUNCTIONS, run};
 
 /// What becomes of a block.
@@ -157,7 +158,7 @@ akvfs mount contoso /mnt/vault
 )
 umount /mnt/vault
 "#)),
-    ("docs/operating.md", "while inotifywait", Test("a_loop_around_inotifywait_reloads_after_each_rotation")),
+    ("docs/operating.md", "inotifywait -qm", Test("nginx_takes_a_new_certificate_when_a_watcher_reloads_it")),
     ("docs/operating.md", "akvfs mount contoso /mnt/vault -o on_change", Run(r#"
 mkdir bin other
 printf '#!/bin/sh\necho "$@" >>%s/asked\n' "$PWD" >bin/systemctl
@@ -252,23 +253,9 @@ fn blocks(page: &str) -> Vec<String> {
     found
 }
 
-fn tests_below(dir: &Path) -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    for path in std::fs::read_dir(dir).unwrap().map(|entry| entry.unwrap().path()) {
-        if path.is_dir() {
-            names.extend(tests_below(&path));
-        } else if path.extension().is_some_and(|kind| kind == "rs") {
-            let code = std::fs::read_to_string(path).unwrap();
-            let parts = code.split("#[test]\n").skip(1);
-            names.extend(parts.filter_map(|part| Some(part.split_once("fn ")?.1.split_once('(')?.0.to_owned())));
-        }
-    }
-    names
-}
-
 #[test]
 fn every_block_of_every_page_is_run_or_it_is_said_why_not() {
-    let tests = tests_below(&root().join("tests"));
+    let tests = tests_below("tests");
     let mut found = Vec::new();
     for page in pages() {
         for block in blocks(&page) {

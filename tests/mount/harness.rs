@@ -22,7 +22,7 @@ use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 
 /// The longest a program may run.
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
-/// The longest a mount takes to appear, and for what must happen at all.
+/// For a mount to appear, and for what must happen at all, on a machine with much else to do.
 pub const SOON: Duration = Duration::from_secs(30);
 /// The longest a daemon takes to end after SIGTERM (DESIGN 5).
 const END_LIMIT: Duration = Duration::from_secs(5);

@@ -113,11 +113,25 @@ impl Charge {
     fn clear_away(&self) {
         let Place::Directory(dir) = &self.place else { return };
         let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
+<<<<<<< HEAD
+        let top = || mountinfo::top_at(dir).ok().flatten();
         for _ in 0..looks {
-            let is_there = mountinfo::top_at(dir).is_ok_and(|top| top.is_some_and(|mount| mount.is_akvfs()));
+            let before = top();
+            let is_there = before.as_ref().is_some_and(mountinfo::Mount::is_akvfs);
+            let is_same = || top().map(|mount| mount.id) == before.as_ref().map(|mount| mount.id);
             match process::ask_file_system(dir) {
                 _ if !is_there => return,
-                Err(error) if point::is_dead(&error) => return drop(self.unmount()),
+                // Who mounts again clears away too, and what he has mounted since is his.
+                Err(error) if point::is_dead(&error) && is_same() => return drop(self.unmount()),
+=======
+        let ours = || mountinfo::top_at(dir).ok().flatten().filter(|mount| mount.is_akvfs()).map(|mount| mount.id);
+        for _ in 0..looks {
+            let before = ours();
+            match process::ask_file_system(dir) {
+                _ if before.is_none() => return,
+                // Who mounts again clears away too, and what he has mounted since is his.
+                Err(error) if point::is_dead(&error) && ours() == before => return drop(self.unmount()),
+>>>>>>> h/faults
                 // Not dead yet, or another's.
                 Ok(()) | Err(_) => clock.sleep(pause),
             }

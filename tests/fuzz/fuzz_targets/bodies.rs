@@ -8,6 +8,7 @@ use libfuzzer_sys::fuzz_target;
 fn check(found: &SecretProperties) {
     assert!(SecretName::parse(found.name.as_str()).is_ok());
     assert!(found.version.as_ref().is_none_or(|version| Version::parse(version.as_str()).is_some()));
+    assert!(found.tags.as_ref().is_none_or(|tags| tags.len() <= 100));
     let (vault, name, version) = wire::parse_id(&found.id).expect("it was read before");
     assert!((vault, name, version) == (found.vault_url.clone(), found.name.clone(), found.version.clone()));
 }

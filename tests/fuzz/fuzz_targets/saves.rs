@@ -1,7 +1,7 @@
 //! Any steps on the files: open, write, flush, rename, unlink, others' changes, refusals, a restart; the filesystem and the
 //! reference of `tests/model` do the same after each.
 #![no_main]
-#![allow(dead_code, reason = "the model's test uses all of it")]
+#![allow(dead_code, unused_imports, reason = "the model's test uses all of it")]
 
 #[path = "../../model/compare.rs"]
 mod compare;

@@ -200,7 +200,8 @@ fn play(row: Row) {
         "lazy_auth,ttl=1h,max_requests=10000/s,timeout={LIMIT},write_timeout={LIMIT},auth=local,credentials_file={}",
         token_file.display()
     );
-    let mount = Mount::new(&liar.server.url(), &options);
+    // Several waits of a busy machine, one after another.
+    let mount = Mount::lasting(&liar.server.url(), &options, 6 * NO_HANGING);
     let before = peak(mount.pid());
     let start = Instant::now();
     let came = row.deed.perform(&mount);

@@ -113,17 +113,6 @@ impl Charge {
     fn clear_away(&self) {
         let Place::Directory(dir) = &self.place else { return };
         let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
-<<<<<<< HEAD
-        let top = || mountinfo::top_at(dir).ok().flatten();
-        for _ in 0..looks {
-            let before = top();
-            let is_there = before.as_ref().is_some_and(mountinfo::Mount::is_akvfs);
-            let is_same = || top().map(|mount| mount.id) == before.as_ref().map(|mount| mount.id);
-            match process::ask_file_system(dir) {
-                _ if !is_there => return,
-                // Who mounts again clears away too, and what he has mounted since is his.
-                Err(error) if point::is_dead(&error) && is_same() => return drop(self.unmount()),
-=======
         let ours = || mountinfo::top_at(dir).ok().flatten().filter(|mount| mount.is_akvfs()).map(|mount| mount.id);
         for _ in 0..looks {
             let before = ours();
@@ -131,7 +120,6 @@ impl Charge {
                 _ if before.is_none() => return,
                 // Who mounts again clears away too, and what he has mounted since is his.
                 Err(error) if point::is_dead(&error) && ours() == before => return drop(self.unmount()),
->>>>>>> h/faults
                 // Not dead yet, or another's.
                 Ok(()) | Err(_) => clock.sleep(pause),
             }

@@ -32,6 +32,9 @@ impl Processes for Nobody {
     fn was_killed(&self, _thread: u32) -> bool {
         false
     }
+    fn program(&self, _: u32) -> Option<String> {
+        None
+    }
 }
 
 impl Kernel for Nobody {

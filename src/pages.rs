@@ -15,6 +15,9 @@ pub const MAX_PAGES: usize = 2_000;
 /// mount that reads so much, twice, grows by 50 MiB.
 pub const MAX_WEIGHT: usize = 20 * 1024 * 1024;
 
+/// What to do where a vault is too large.
+const REMEDY: &str = "each secret can still be read by its name";
+
 /// About what a text weighs beside its letters.
 const TEXT: usize = 48;
 /// About what a name weighs in the tables of who keeps the item.
@@ -57,7 +60,7 @@ impl Followed {
     pub fn keep<T: Weighed>(&mut self, operation: Operation, items: &[T]) -> Result<(), StoreError> {
         self.weight += items.iter().map(Weighed::weight).sum::<usize>();
         if self.weight > MAX_WEIGHT {
-            return Err(broken(operation, format!("the listing has more than {MAX_WEIGHT} bytes")));
+            return Err(broken(operation, format!("the listing has more than {MAX_WEIGHT} bytes; {REMEDY}")));
         }
         Ok(())
     }
@@ -73,7 +76,7 @@ impl Followed {
             return Err(broken(operation, "the listing leads back to itself".to_owned()));
         }
         if self.places.len() >= MAX_PAGES {
-            return Err(broken(operation, format!("the listing has more than {MAX_PAGES} pages")));
+            return Err(broken(operation, format!("the listing has more than {MAX_PAGES} pages; {REMEDY}")));
         }
         Ok(())
     }
@@ -127,7 +130,10 @@ mod tests {
         assert_eq!(follow(25, 0, |at| (at < 39).then_some(at + 1)), Ok(1_000));
         assert_eq!(follow(1, 0, |at| (at < MAX_PAGES - 2).then_some(at + 1)), Ok(MAX_PAGES - 1));
         for (next, why) in [
-            ((|at| Some(at + 1)) as fn(usize) -> Option<usize>, "the listing has more than 2000 pages"),
+            (
+                (|at| Some(at + 1)) as fn(usize) -> Option<usize>,
+                "the listing has more than 2000 pages; each secret can still be read by its name",
+            ),
             (|at| Some((at + 1) % 3), "the listing leads back to itself"),
             (|_| Some(7), "the listing leads back to itself"),
         ] {
@@ -137,7 +143,7 @@ mod tests {
 
     #[test]
     fn a_listing_has_a_weight() {
-        let why = format!("cannot list secrets: the listing has more than {MAX_WEIGHT} bytes");
+        let why = format!("cannot list secrets: the listing has more than {MAX_WEIGHT} bytes; {REMEDY}");
         assert_eq!(follow(10, 100_000, |at| Some(at + 1)), Err(why.clone()));
         assert_eq!(follow(1_000, 0, |at| Some(at + 1)), Err(why));
         let tags = (0..1_000).map(|tag| (tag.to_string(), String::new())).collect();

@@ -52,7 +52,8 @@ const FLOORS: &[Floor] = &[
         at: "mount/",
         except: &[
             "mount/session.rs",
-            "mount/session/attend.rs",
+            "mount/session/attended.rs",
+            "mount/session/errands.rs",
             "mount/session/connect.rs",
             "mount/session/floors.rs",
             "mount/session/needs.rs",

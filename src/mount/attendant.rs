@@ -3,6 +3,7 @@
 //! What each of them means is not told here.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::os::unix::process::ExitStatusExt;
@@ -61,8 +62,8 @@ pub enum Errand {
     },
 }
 
-/// What it answers.
-#[derive(Debug, Deserialize, Serialize)]
+/// What it answers. What a program wrote may be a token, so it does not print.
+#[derive(Deserialize, Serialize)]
 pub enum Answer {
     /// Done.
     Done,
@@ -83,6 +84,12 @@ pub enum Answer {
         /// And to its standard error.
         err: Vec<u8>,
     },
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str("REDACTED")
+    }
 }
 
 impl Answer {
@@ -155,7 +162,10 @@ impl Attendant {
             // Whoever asks from now on hears that nothing can be sent.
             let _ = answers.shutdown(std::net::Shutdown::Both);
             lock(&told).clear();
-            tracing::debug!("the attendant is gone");
+            tracing::warn!(
+                "the attendant has ended: until akvfs is mounted again, saves come after their close, nobody who watches \
+                 files is woken, on_change and az do not run"
+            );
         };
         thread::Builder::new().name("akvfs-attendant".to_owned()).spawn(listen)?;
         Ok(Arc::new(Self { socket: Mutex::new(socket), next: AtomicU64::new(0), waiting }))
@@ -267,6 +277,12 @@ mod tests {
         serving.join().unwrap();
         assert!(attendant.ask(Errand::Unmount, SOON).is_err());
         assert!(lock(&attendant.waiting).is_empty());
+    }
+
+    #[test]
+    fn what_a_program_wrote_does_not_print() {
+        let output = Output { status: ExitStatus::from_raw(0), stdout: b"token".to_vec(), stderr: b"token".to_vec() };
+        assert_eq!(format!("{:?}", Answer::of_program(Ok(output))), "REDACTED");
     }
 
     #[test]

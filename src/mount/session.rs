@@ -1,7 +1,8 @@
 //! The wiring: the only place that knows all the floors.
 
-mod attend;
+mod attended;
 mod connect;
+mod errands;
 mod floors;
 mod needs;
 mod news;
@@ -34,14 +35,15 @@ use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
 use super::wake::{Waker, show_read_only};
 use super::{process, sandbox};
-use attend::{Attended, SignIns};
+use attended::{Attended, SignIns};
 use floors::{about, at_once, cache_options, fs_options};
 use news::Listener;
 
 /// What `akvfs refresh` and `akvfs log` ask of a mount, and who does the latter.
 pub use crate::fs::control::{LOG_REQUEST, Log, REFRESH_REQUEST};
-pub use attend::Charge;
+
 pub use connect::connect;
+pub use errands::Charge;
 
 /// How often it is looked whether an unlinked value's delay is over, and what was left lying.
 const TICK: Duration = Duration::from_millis(100);
@@ -152,8 +154,8 @@ pub fn start(
     let ending = Arc::new(AtomicBool::new(false));
     start_ticking(fs.clone(), clock.clone(), ending.clone()).map_err(cannot)?;
     let waker = Waker::start().map_err(cannot)?;
-    let hook = options.on_change.is_some().then(|| attend::hook(attendant.clone()));
-    let thread = attend::waking_thread(&attendant);
+    let hook = options.on_change.is_some().then(|| attended::hook(attendant.clone()));
+    let thread = attended::waking_thread(&attendant);
     let listener = Listener { fs: fs.clone(), attendant: attendant.clone(), waker, thread, hook };
     news::start_listening(store.changes(), listener).map_err(cannot)?;
     let watch = keep_fresh(store, fs.clone(), options)?;
@@ -292,7 +294,7 @@ impl Session {
                 Err(_) => Err(MountError::Kernel("the mount broke inside".to_owned())),
             },
             Reason::Asked => {
-                let detached = attend::unmount(&attendant);
+                let detached = attended::unmount(&attendant);
                 fs.settle(wait);
                 detached.map_err(|error| MountError::Kernel(error.to_string()))
             }

@@ -15,11 +15,11 @@
 mod address;
 pub mod answer;
 mod auth;
+mod bounded;
 mod calls;
 pub mod challenge;
 mod doubt;
 mod errors;
-mod few;
 mod http;
 mod limits;
 mod link;

@@ -15,7 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use url::Url;
 use zeroize::Zeroizing;
 
-use super::few;
+use super::bounded;
 use crate::secret::{
     BackupBlob, DeletedSecret, KeyVaultSecret, SecretAttributes, SecretName, SecretProperties, SecretValue, Tags,
     Timestamp, Version,
@@ -213,7 +213,7 @@ fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, WireError> {
         return Err(WireError::TooDeep);
     }
     serde_json::from_slice(body).map_err(|error| match error.to_string() {
-        why if why.starts_with(few::TOO_MANY) => WireError::TooMany,
+        why if why.starts_with(bounded::TOO_MANY) => WireError::TooMany,
         _ => WireError::Json(error.line(), error.column()),
     })
 }
@@ -281,7 +281,7 @@ struct Bundle {
     id: Option<String>,
     content_type: Option<String>,
     attributes: Option<Attributes>,
-    #[serde(default, deserialize_with = "few::texts::<MAX_TAGS, _>")]
+    #[serde(default, deserialize_with = "bounded::texts::<MAX_TAGS, _>")]
     tags: Option<Tags>,
     kid: Option<String>,
     managed: Option<bool>,
@@ -342,7 +342,7 @@ impl Bundle {
 #[derive(Deserialize)]
 struct Listing {
     /// May be null, but must be there: `{}` is not an empty vault.
-    #[serde(deserialize_with = "few::items::<MAX_ITEMS, _, _>")]
+    #[serde(deserialize_with = "bounded::items::<MAX_ITEMS, _, _>")]
     value: Option<Vec<Bundle>>,
     #[serde(rename = "nextLink")]
     next_link: Option<String>,

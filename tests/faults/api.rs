@@ -36,9 +36,7 @@ pub enum Call {
     Restore,
 }
 
-pub use Call::{
-    Backup, Delete, Get, GetDeleted, GetVersion, List, ListDeleted, ListVersions, Purge, Recover, Restore, Set, Update,
-};
+pub use Call::*;
 
 pub const CALLS: [Call; 13] = [
     Get,

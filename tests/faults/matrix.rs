@@ -65,12 +65,13 @@ impl Kind {
     /// What the row says, but where a call is special.
     fn promise(&self, call: Call, always: bool) -> &'static [i32] {
         match (call, &self.strike, self.name) {
-            // A restore sent again without its name being known is refused if the first one was carried out.
+            // A restore sent again without its name being known is refused if the first one was carried out; or it meets a
+            // connection that is just being closed, and is in doubt a second time (docs/reliability.md, P4).
             (Restore, Strike::After(_) | Strike::Over(_), _) if self.change == [&[0], &[0]] => {
                 if always {
                     &[EIO]
                 } else {
-                    &[EEXIST]
+                    &[EEXIST, EIO]
                 }
             }
             // What may not be got is told from the listing; a value is asked for a second time.

@@ -13,7 +13,7 @@ use crate::mount::wake::{File, PATIENCE, Waker};
 use crate::secret::SecretName;
 use crate::store::{Change, News};
 
-use super::attend;
+use super::attended;
 
 /// Who hears what other parties change.
 pub(super) struct Listener {
@@ -61,7 +61,7 @@ fn wake_one(fs: &SecretFs, attendant: &Attendant, thread: u32, watched: &Watched
     let earlier: Vec<_> = (0..watched.earlier).map(|number| format!("{EARLIER}{number}")).collect();
     let file = File { path: &watched.path, new: NEW, earlier: &earlier };
     fs.begin_waking(thread, watched);
-    let woken = attend::wake(attendant, &file);
+    let woken = attended::wake(attendant, &file);
     fs.end_waking();
     woken
 }

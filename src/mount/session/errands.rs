@@ -1,7 +1,6 @@
 //! What the attendant does: each errand, made of what it was told when it began, and of as little as possible of what the
-//! daemon says. And the daemon's side of it, as the floors know it.
+//! daemon says.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::os::unix::net::UnixStream;
 use std::path::{Component, Path};
@@ -14,27 +13,15 @@ use std::time::Duration;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::clock::SystemClock;
-use crate::fs::processes::{ProcFs, Process, Processes};
-use crate::fs::tree::Ino;
-use crate::mount::attendant::{Answer, Attendant, Errand, attend};
+use crate::fs::processes::{ProcFs, Processes};
+use crate::mount::attendant::{Answer, Errand, attend};
 use crate::mount::hook;
 use crate::mount::options::MountOptions;
 use crate::mount::point::Place;
 use crate::mount::wake::{File, Touched};
 use crate::mount::{mountinfo, point, process, unmount};
 use crate::secret::{SecretName, Version};
-use crate::vault::Runner;
 
-/// How long a look at a process may take: longer than [`ProcFs`] looks.
-const LOOK_LIMIT: Duration = Duration::from_secs(15);
-/// How long an open waits for the program's name.
-const PROGRAM_LIMIT: Duration = Duration::from_millis(500);
-/// `az` starts an interpreter; who waits for a token has a limit of his own.
-const SIGN_IN_LIMIT: Duration = Duration::from_secs(60);
-/// A command of the user's may take as long as it likes.
-const COMMAND_LIMIT: Duration = Duration::from_secs(24 * 3600);
-/// How long an unmount may take; it is lazy.
-const UNMOUNT_LIMIT: Duration = Duration::from_secs(5);
 /// How often it is looked whether a mount is dead whose daemon is, and after what pause.
 const LOOKS: (usize, Duration) = (50, Duration::from_millis(20));
 /// How azure_identity calls `az` and `azd`; the scope and the tenant follow.
@@ -195,81 +182,6 @@ impl Waking {
 
 fn is_below(path: &str) -> bool {
     !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
-}
-
-/// The machine's processes: what everybody may see is looked at here, the rest by the attendant.
-pub(super) struct Attended(pub(super) Arc<Attendant>);
-
-impl Processes for Attended {
-    fn of_thread(&self, thread: u32) -> Process {
-        ProcFs.of_thread(thread)
-    }
-
-    fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool {
-        ProcFs.descends(process, ancestors)
-    }
-
-    fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool {
-        let errand = Errand::MayWrite { processes: processes.iter().copied().collect(), inodes: inodes.to_vec() };
-        match self.0.ask(errand, LOOK_LIMIT) {
-            Ok(Answer::Holds(held)) => held,
-            other => {
-                let why = other.map_or_else(|error| error, Answer::unexpected);
-                tracing::warn!(
-                    "who may still write is not known ({why}): what was written is saved after the last close"
-                );
-                true
-            }
-        }
-    }
-
-    fn was_killed(&self, thread: u32) -> bool {
-        ProcFs.was_killed(thread)
-    }
-
-    fn program(&self, process: Process) -> Option<String> {
-        match self.0.ask(Errand::Program { process }, PROGRAM_LIMIT) {
-            Ok(Answer::Program(program)) => program,
-            _ => ProcFs.program(process),
-        }
-    }
-}
-
-/// Has `az` and `azd` run by the attendant.
-pub struct SignIns(pub(super) Arc<Attendant>);
-
-impl Runner for SignIns {
-    fn run(&self, line: &str) -> io::Result<Output> {
-        self.0.ask(Errand::SignIn { line: line.to_owned() }, SIGN_IN_LIMIT)?.into_output()
-    }
-}
-
-/// A hook whose command the attendant runs.
-pub(super) fn hook(attendant: Arc<Attendant>) -> hook::Hook {
-    let run = move |name: &str, version: &str| {
-        let errand = Errand::Changed { name: name.to_owned(), version: version.to_owned() };
-        attendant.ask(errand, COMMAND_LIMIT)?.into_output().map(|ended| ended.status)
-    };
-    hook::Hook::new(Arc::new(run))
-}
-
-/// Takes the mount away.
-pub(super) fn unmount(attendant: &Attendant) -> io::Result<()> {
-    attendant.ask(Errand::Unmount, UNMOUNT_LIMIT)?.into_done()
-}
-
-/// The number of the thread that wakes watchers; none where nobody is woken.
-pub(super) fn waking_thread(attendant: &Attendant) -> Option<u32> {
-    match attendant.ask(Errand::WakingThread, LOOK_LIMIT) {
-        Ok(Answer::Thread(thread)) => Some(thread),
-        _ => None,
-    }
-}
-
-/// Wakes who watches a file.
-pub(super) fn wake(attendant: &Attendant, file: &File<'_>) -> io::Result<()> {
-    let (path, new, earlier) = (file.path.to_owned(), file.new.to_owned(), file.earlier.to_vec());
-    attendant.ask(Errand::Wake { path, new, earlier }, LOOK_LIMIT)?.into_done()
 }
 
 #[cfg(test)]

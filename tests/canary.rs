@@ -157,7 +157,9 @@ impl Kernel for Nobody {
         trace().note(notice);
     }
 
-    fn settle(&self, _limit: Duration) {}
+    fn settle(&self, _limit: Duration) -> bool {
+        true
+    }
 }
 
 /// Everything that a store does, whatever becomes of it. Gives back a part of the backup, if there was one.

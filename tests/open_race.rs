@@ -1,4 +1,4 @@
-//! A reader that is overtaken by saves again and again. The kernel repeats a look-up and open once after ESTALE, not twice,
+//! A reader and a watcher that are overtaken by saves again and again. The kernel repeats a look-up and open once after ESTALE, not twice,
 //! so the second time the reader must get what its look-up found.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
@@ -23,7 +23,9 @@ struct Deaf;
 
 impl Kernel for Deaf {
     fn tell(&self, _notice: Notice) {}
-    fn settle(&self, _limit: Duration) {}
+    fn settle(&self, _limit: Duration) -> bool {
+        true
+    }
 }
 
 fn call() -> Call {
@@ -58,4 +60,27 @@ fn a_reader_that_is_overtaken_twice_gets_the_value_it_found() {
     assert_eq!(fs.read(opened.handle, 0, 100).unwrap().as_slice(), b"second");
     // The next open is judged anew.
     assert_eq!(fs.open(&call(), second, OpenFlags::default()).unwrap_err().errno(), libc::ESTALE);
+}
+
+#[test]
+fn watchers_that_are_not_woken_leave_nothing_behind() {
+    let clock = SystemClock::shared();
+    let store = Arc::new(CachedStore::new(ModelStore::new(clock.clone()), CacheOptions::default(), clock.clone()));
+    let save = |text: &str| store.set(&name("n"), &value(text), &SecretAttributes::default(), call().wait).unwrap();
+    save("first");
+    let fs = SecretFs::new(store.clone(), clock, Arc::new(ProcFs), Arc::new(Deaf), FsOptions::default());
+    // The directories are watched, and no file of theirs is held.
+    look_up(&fs);
+    fs.lookup(&call(), ROOT, "files").unwrap();
+    let (before, ..) = fs.held();
+    for number in 0..10 {
+        save(&number.to_string());
+        let watched = fs.watched(&name("n"));
+        assert!(["secrets/n/value", "files/n"].iter().all(|path| watched.iter().any(|watched| watched.path == *path)));
+        // The first wake ends before anything was looked up; the others do not begin.
+        fs.begin_waking(1, &watched[0]);
+        fs.end_waking();
+    }
+    let (after, ..) = fs.held();
+    assert!(after <= before + 2, "{before} inodes became {after}: more than the two files of the current version");
 }

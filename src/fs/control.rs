@@ -18,7 +18,6 @@ use super::draft::Target;
 use super::errno::{FsError, FsResult};
 
 use super::open::OpenFlags;
-use super::save::SETTLE_LIMIT;
 use super::tree::{Ino, Node};
 use super::{Call, SecretFs};
 
@@ -144,7 +143,7 @@ impl SecretFs {
         }
         let end = data.iter().position(|byte| *byte == 0).unwrap_or(data.len());
         self.told(file, &data[..end], call.wait)?;
-        self.kernel.settle(call.wait.remaining(&*self.clock).min(SETTLE_LIMIT));
+        self.settle_change(call.wait);
         Ok(())
     }
 

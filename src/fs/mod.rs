@@ -125,8 +125,8 @@ pub enum Notice {
 pub trait Kernel: Send + Sync {
     /// Hands a notice over.
     fn tell(&self, notice: Notice);
-    /// Waits until all notices handed over before were told, at most `limit`.
-    fn settle(&self, limit: Duration);
+    /// Waits until all notices handed over before were told, at most `limit`; whether they were.
+    fn settle(&self, limit: Duration) -> bool;
 }
 
 /// What a mount decides about its files.

@@ -11,6 +11,10 @@ use super::errno::{FsError, FsResult};
 use super::tree::{Ino, Node};
 use super::{Notice, SecretFs};
 
+/// How long a save waits for the kernel to drop the old version's name. It needs microseconds, unless a slow request
+/// holds that directory; then the name's own time to live ends the old one.
+const SETTLE_LIMIT: Duration = Duration::from_secs(1);
+
 impl SecretFs {
     /// Tells the kernel to look again at what a change concerns. An open file keeps a value that was replaced; of one that
     /// may no longer be read, the kernel's pages go too, and its descriptors read no more. `is_moved`: a rename has given the
@@ -45,9 +49,19 @@ impl SecretFs {
         found.and_then(|found| found.current)
     }
 
-    /// Waits until the kernel has taken what it was told, at most `limit`.
+    /// Waits until the kernel has taken what it was told, at most `limit`. Later is no harm: what it holds has a time to live.
     pub fn settle_kernel(&self, limit: Duration) {
-        self.kernel.settle(limit);
+        if !self.kernel.settle(limit) {
+            tracing::debug!("the kernel has not dropped what it was told to within {limit:?}");
+        }
+    }
+
+    /// The same for who has changed something himself, and looks at once.
+    pub(super) fn settle_change(&self, wait: Wait) {
+        let limit = wait.remaining(&*self.clock).min(SETTLE_LIMIT);
+        if !self.kernel.settle(limit) {
+            tracing::warn!("the kernel has not dropped what it was told to within {limit:?}");
+        }
     }
 
     fn tell_of_each(&self, inodes: &[Ino], notice: impl Fn(Ino) -> Notice) {

@@ -1,7 +1,6 @@
 //! Saving: a draft's bytes become a new version, or changed properties.
 
 use std::sync::PoisonError;
-use std::time::Duration;
 
 use zeroize::Zeroizing;
 
@@ -19,10 +18,6 @@ use super::lookup::VALUE;
 use super::tree::{DraftId, Face, Node};
 use super::{Notice, SecretFs};
 
-/// How long a save waits for the kernel to drop the old version's name. It needs microseconds, unless a slow request
-/// holds that directory; then the name's own time to live ends the old one.
-pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(1);
-
 impl SecretFs {
     /// Saves what a draft holds, if it holds anything new.
     pub(super) fn save(&self, id: DraftId, wait: Wait) -> FsResult<()> {
@@ -36,7 +31,7 @@ impl SecretFs {
             Target::Restore(_) => self.restore(&bytes, wait)?,
             Target::Scratch(..) | Target::Nameless => {}
         }
-        self.kernel.settle(wait.remaining(&*self.clock).min(SETTLE_LIMIT));
+        self.settle_change(wait);
         self.saved(id, writes)
     }
 

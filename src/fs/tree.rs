@@ -109,6 +109,8 @@ pub struct Tree {
     by_node: HashMap<Node, Ino>,
     by_version: HashMap<Shown, Ino>,
     unbound: HashMap<(SecretName, Face), Ino>,
+    /// The one that was bound last.
+    latest: HashMap<(SecretName, Face), Ino>,
     next: Ino,
 }
 
@@ -137,6 +139,7 @@ impl Default for Tree {
             by_node: HashMap::new(),
             by_version: HashMap::new(),
             unbound: HashMap::new(),
+            latest: HashMap::new(),
             next: first(),
         };
         let fixed = [
@@ -220,6 +223,17 @@ impl Tree {
         let key = (name, face);
         if self.unbound.get(&key) == Some(&ino) {
             self.unbound.remove(&key);
+        }
+        self.overtake(key, ino);
+    }
+
+    /// `ino` is what was bound last. The version before, if the kernel was never told of it, it will not forget.
+    fn overtake(&mut self, key: (SecretName, Face), ino: Ino) {
+        if let Some(before) = self.latest.insert(key, ino)
+            && self.shown(before) != self.shown(ino)
+            && !self.is_looked_up(before)
+        {
+            self.remove(before);
         }
     }
 
@@ -345,8 +359,10 @@ impl Tree {
         self.by_node.remove(&inode.node);
         let Node::Value(name, face) = inode.node else { return };
         let key = (name.clone(), face);
-        if self.unbound.get(&key) == Some(&ino) {
-            self.unbound.remove(&key);
+        for last in [&mut self.unbound, &mut self.latest] {
+            if last.get(&key) == Some(&ino) {
+                last.remove(&key);
+            }
         }
         if let Some(bound) = inode.bound {
             let key = (name, face, bound.version, bound.encoding);
@@ -390,6 +406,7 @@ mod tests {
         let mut tree = Tree::default();
         let first = tree.unbound_value(&name("n"), Face::Value);
         assert_eq!(tree.unbound_value(&name("N"), Face::Value), first, "unbound: the same until it is bound");
+        tree.looked_up(first);
         tree.bind(first, bound('a'));
         assert_eq!(tree.bound_value(&name("n"), Face::Value, bound('a')), first);
         let second = tree.bound_value(&name("n"), Face::Value, bound('b'));
@@ -410,6 +427,20 @@ mod tests {
         tree.bind(again, bound('a'));
         assert_ne!(first, again);
         assert_eq!(tree.shown(again), first);
+    }
+
+    #[test]
+    fn versions_that_the_kernel_was_never_told_of_do_not_stay() {
+        let mut tree = Tree::default();
+        let held = tree.bound_value(&name("n"), Face::Value, bound('0'));
+        tree.looked_up(held);
+        let before = tree.count();
+        for digit in "123456789abcdef".chars() {
+            tree.bound_value(&name("n"), Face::Value, bound(digit));
+            tree.unbound_value(&name("n"), Face::Value);
+        }
+        assert!(tree.count() <= before + 2, "{before} became {}", tree.count());
+        assert_eq!(tree.bound(held), Some(&bound('0')), "what it was told of stays until it forgets");
     }
 
     #[test]

@@ -32,26 +32,30 @@ pub struct Watched {
     /// How many older versions stand under [`EARLIER`].
     pub earlier: usize,
     place: (Ino, String),
-    new: Ino,
+    secret: SecretName,
+    face: Face,
+    new: Bound,
     old: Vec<Ino>,
 }
 
-/// What the waking thread is at.
+/// What the waking thread is at. Only meanwhile there are inodes that nobody else is shown.
 pub struct Waking {
     thread: u32,
-    watched: Watched,
+    place: (Ino, String),
+    new: Ino,
+    old: Vec<Ino>,
 }
 
 impl Waking {
     fn is_hidden_name(&self, name: &str) -> Option<Ino> {
         match name.strip_prefix(".wake.")? {
-            "new" => Some(self.watched.new),
-            number => self.watched.old.get(number.parse::<usize>().ok()?).copied(),
+            "new" => Some(self.new),
+            number => self.old.get(number.parse::<usize>().ok()?).copied(),
         }
     }
 
     fn is_place(&self, parent: Ino, name: &str) -> bool {
-        self.watched.place.0 == parent && self.watched.place.1 == name
+        self.place.0 == parent && self.place.1 == name
     }
 }
 
@@ -69,39 +73,42 @@ impl SecretFs {
     fn watched_file(&self, secret: &SecretName, face: Face, dir: &Node, name: &str) -> Option<Watched> {
         let kept = self.store.get(secret, None, Wait::No).ok()?;
         let content = self.content(&kept, face, Wait::No).ok()?;
-        let bound = bound(&kept, face, &content)?;
+        let new = bound(&kept, face, &content)?;
         let mut state = self.state();
         let dir_ino = state.tree.intern(dir);
-        let mut old = state.tree.other_versions(secret, face, &bound);
+        let mut old = state.tree.other_versions(secret, face, &new);
         if old.is_empty() && !state.tree.is_looked_up(dir_ino) {
             return None;
         }
         old.truncate(MAX_EARLIER);
-        let earlier = old.len();
-        if old.is_empty() {
-            // Who watches the directory hears of what takes another's place.
-            let none = Version::parse(&"0".repeat(32)).map(|version| Bound { version, size: 0, ..bound.clone() });
-            old.extend(none.map(|none| state.tree.passing_value(secret, face, none)));
-        }
-        let new = state.tree.bound_value(secret, face, bound);
         let place = (dir_ino, name.to_owned());
         let dir = if *dir == Node::Files { "files".to_owned() } else { format!("secrets/{secret}") };
-        Some(Watched { path: format!("{dir}/{name}"), earlier, place, new, old })
+        let path = format!("{dir}/{name}");
+        Some(Watched { path, earlier: old.len(), place, secret: secret.clone(), face, new, old })
     }
 
     /// From now on `thread` is the one that wakes.
     pub fn begin_waking(&self, thread: u32, watched: &Watched) {
-        let watched = watched.clone();
-        self.state().waking = Some(Waking { thread, watched });
+        self.end_waking();
+        let Watched { place, secret, face, new, old, .. } = watched.clone();
+        let mut state = self.state();
+        let old = match (old.is_empty(), Version::parse(&"0".repeat(32))) {
+            // Who watches the directory hears of what takes another's place.
+            (true, Some(none)) => {
+                let none = Bound { version: none, size: 0, ..new.clone() };
+                vec![state.tree.passing_value(&secret, face, none)]
+            }
+            _ => old,
+        };
+        let new = state.tree.bound_value(&secret, face, new);
+        state.waking = Some(Waking { thread, place, new, old });
     }
 
     /// It is done.
     pub fn end_waking(&self) {
         let mut state = self.state();
-        let unseen: Vec<_> = match state.waking.take() {
-            Some(waking) => waking.watched.old.into_iter().filter(|ino| !state.tree.is_looked_up(*ino)).collect(),
-            None => return,
-        };
+        let Some(waking) = state.waking.take() else { return };
+        let unseen: Vec<_> = waking.old.into_iter().filter(|ino| !state.tree.is_looked_up(*ino)).collect();
         unseen.into_iter().for_each(|ino| state.tree.remove(ino));
     }
 
@@ -117,10 +124,10 @@ impl SecretFs {
             let waking = state.waking.as_ref().filter(|waking| waking.thread == call.thread)?;
             let ino = match is_control {
                 true => waking.is_hidden_name(name)?,
-                false if waking.is_place(parent, name) => *waking.watched.old.first()?,
+                false if waking.is_place(parent, name) => *waking.old.first()?,
                 false => return None,
             };
-            (ino, ino == waking.watched.new)
+            (ino, ino == waking.new)
         };
         // The new one is everybody's at once.
         let stat = if is_new { self.getattr(call, ino) } else { self.waking_stat(ino) };

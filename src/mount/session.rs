@@ -115,12 +115,14 @@ pub fn start(
     let cannot = |error: io::Error| MountError::Kernel(error.to_string());
     let attendant = Attendant::over(attendant).map_err(cannot)?;
     let (client, server) = connect(&source.vault, options, Some(Arc::new(SignIns(attendant.clone()))), &clock)?;
+    tracing::debug!("there is a client for {}", client.vault_url());
     let about = about(source, client.vault_url(), place, options);
     let metrics = Arc::new(Metrics::default());
     let signed_in = client.clone();
     let client = Arc::new(Metered::new(Arc::new(client), metrics.clone(), clock.clone()));
     if !options.lazy_auth {
         connect::check_answers(&*client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
+        tracing::debug!("the vault answers");
     }
     let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));
     store.fetch_ahead(at_once(options), options.timeout);
@@ -145,6 +147,7 @@ pub fn start(
     let hung = give_up();
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone(), hung)
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
+    tracing::debug!("the kernel has mounted it");
     if let (true, Place::Directory(directory)) = (outside, place)
         && let Err(error) = show_read_only(directory)
     {
@@ -159,6 +162,7 @@ pub fn start(
     let listener = Listener { fs: fs.clone(), attendant: attendant.clone(), waker, thread, hook };
     news::start_listening(store.changes(), listener).map_err(cannot)?;
     let watch = keep_fresh(store, fs.clone(), options)?;
+    tracing::debug!("everything runs");
     // Last, so that what starts here may do what it does once.
     for lacking in sandbox::enter(&needs::needs(settings, signed_in.vault_url())) {
         tracing::warn!("{lacking}");

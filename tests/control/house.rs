@@ -56,7 +56,9 @@ impl Kernel for Told {
     fn tell(&self, notice: Notice) {
         self.0.lock().unwrap().push(notice);
     }
-    fn settle(&self, _limit: Duration) {}
+    fn settle(&self, _limit: Duration) -> bool {
+        true
+    }
 }
 
 /// All of it.

@@ -15,7 +15,8 @@ use super::harness::{Mount, Vault, eventually};
 use super::proxy::{Break, Proxy, Strike};
 use super::soak;
 
-const OPTIONS: &str = "ttl=1s,negative_ttl=1s,max_stale=0s,timeout=2s,write_timeout=3s,prefetch=4,\
+/// The cache is full before a third of the time is over, so that what grows later is lost.
+const OPTIONS: &str = "ttl=1s,negative_ttl=1s,max_stale=0s,timeout=2s,write_timeout=3s,prefetch=4,cache_size=1MiB,\
                        max_requests=10000/s,max_writes=1000/s";
 /// `ttl`, the time that a refresh takes when it fails once, and what a busy machine takes.
 const FRESH: Duration = Duration::from_secs(1 + 2 + 4);

@@ -69,7 +69,9 @@ impl Kernel for Recorder {
         self.0.lock().expect("whole").push(notice);
     }
 
-    fn settle(&self, _limit: Duration) {}
+    fn settle(&self, _limit: Duration) -> bool {
+        true
+    }
 }
 
 /// A descriptor as the kernel holds it.

@@ -271,15 +271,17 @@ impl Mount {
     }
 
     fn wait_until_mounted(&mut self) {
-        let daemon = &mut self.daemon;
-        let (dir, log) = (self.dir.path(), self.aside.path().join("log"));
-        eventually("the mount", || {
-            let ended = daemon.try_wait().unwrap();
-            let said = std::fs::read_to_string(&log).unwrap();
-            assert!(ended.is_none(), "no mount: {said}");
+        let end = Instant::now() + SOON;
+        loop {
+            let ended = self.daemon.try_wait().unwrap();
+            assert!(ended.is_none(), "no mount: {}", self.log());
             // Its last words before it is left to its users.
-            mountinfo::top_at(dir).unwrap().is_some() && said.contains(" has mounted ")
-        });
+            if self.is_mounted() && self.log().contains(" has mounted ") {
+                return;
+            }
+            assert!(Instant::now() < end, "waited for the mount; where its threads are:\n{}", threads_of(self.pid()));
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// A path below the mount.
@@ -495,6 +497,16 @@ pub fn all_traced_or_gone(pid: u32) -> bool {
         |status: String| status.lines().any(|line| line.starts_with("TracerPid:") && !line.ends_with("\t0"));
     let status = |thread: std::fs::DirEntry| std::fs::read_to_string(thread.path().join("status"));
     !is_alive(pid) || threads.flatten().all(|thread| status(thread).is_ok_and(is_traced))
+}
+
+/// Each thread of a process: its name and what it waits for in the kernel.
+fn threads_of(pid: u32) -> String {
+    let Ok(threads) = std::fs::read_dir(format!("/proc/{pid}/task")) else { return "none".to_owned() };
+    let line = |thread: std::fs::DirEntry| {
+        let told = |file| std::fs::read_to_string(thread.path().join(file)).unwrap_or_default();
+        ["comm", "wchan", "syscall", "stack"].map(|file| told(file).trim().to_owned()).join(" ")
+    };
+    threads.flatten().map(line).collect::<Vec<_>>().join("\n")
 }
 
 /// Waits until `look` says yes.

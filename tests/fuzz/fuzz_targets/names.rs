@@ -39,7 +39,9 @@ impl Processes for Nobody {
 
 impl Kernel for Nobody {
     fn tell(&self, _notice: Notice) {}
-    fn settle(&self, _limit: Duration) {}
+    fn settle(&self, _limit: Duration) -> bool {
+        true
+    }
 }
 
 /// A tree with two secrets, one of which has another name too, and the clock of it.

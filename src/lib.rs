@@ -23,4 +23,12 @@ pub mod pages;
 mod private;
 pub mod secret;
 pub mod store;
+mod sync;
 pub mod vault;
+
+// Not as a target of its own: that would build the program with the scheduler's locks.
+#[cfg(all(test, feature = "shuttle"))]
+extern crate self as akvfs;
+#[cfg(all(test, feature = "shuttle"))]
+#[path = "../tests/schedules/mod.rs"]
+mod schedules;

@@ -7,13 +7,14 @@
 use std::collections::{HashSet, VecDeque};
 use std::ops::Range;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, PoisonError, Weak};
 use std::thread;
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::secret::SecretName;
 use crate::store::{SecretStore, Wait};
+use crate::sync::{Mutex, MutexGuard};
 
 use super::CachedStore;
 

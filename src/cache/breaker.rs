@@ -4,7 +4,7 @@
 //! Whoever keeps the cache fresh tries ([`Breaker::probe`]). Where nobody does, one of the callers is let through now
 //! and then.
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::around::Around;
@@ -12,6 +12,7 @@ use crate::clock::{Clock, Moment, unix_seconds};
 use crate::metrics::Metrics;
 use crate::secret::SecretName;
 use crate::store::{ErrorKind, Operation, SecretStore, StoreError, Wait};
+use crate::sync::{Mutex, MutexGuard};
 
 /// A failure that came sooner than this did not cost anybody his time.
 const LONG: Duration = Duration::from_millis(500);

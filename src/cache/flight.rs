@@ -2,15 +2,12 @@
 
 use std::collections::HashMap;
 use std::hash::Hash;
-#[cfg(not(feature = "shuttle"))]
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-
-#[cfg(feature = "shuttle")]
-use shuttle::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 
 use crate::clock::Clock;
 use crate::secret::SecretName;
 use crate::store::{ErrorKind, Operation, StoreError, Wait};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// What is being asked, for messages.
 pub type Question<'a> = (Operation, Option<&'a SecretName>);

@@ -3,12 +3,13 @@
 //!
 //! A place in it is the name it stands behind, so it stays good when the listing is complete or begins anew.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::clock::Moment;
 use crate::pages::{Followed, Weighed};
 use crate::secret::SecretName;
 use crate::store::{Continuation, Operation, Page, StoreError};
+use crate::sync::{Mutex, MutexGuard};
 
 /// What is listed under a name.
 pub trait Named: Clone + Weighed {

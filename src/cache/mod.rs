@@ -26,7 +26,7 @@ mod stale;
 mod state;
 
 use std::sync::mpsc::{self, Receiver};
-use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment};
@@ -37,6 +37,7 @@ use crate::secret::{
     Version,
 };
 use crate::store::{Change, Continuation, ErrorKind, Found, Operation, Page, SecretStore, StoreError, Wait};
+use crate::sync::{Mutex, MutexGuard};
 
 pub use refresh::{Costs, Plan, interval, plan};
 pub use refresher::{RefreshOptions, Refresher, Watch};
@@ -171,6 +172,28 @@ impl CachedStore {
             self.state().learn_get(name, version, &answer, asked, epoch);
             answer
         })
+    }
+
+    /// Sends a change of `name`, and learns from its answer. Which of several that were under way at once was the last, only
+    /// the vault knows: it is asked again.
+    fn change<T>(
+        &self,
+        name: &SecretName,
+        place: Place,
+        wait: Wait,
+        send: impl Fn() -> Result<T, StoreError>,
+        learn: impl FnOnce(&mut State, &Result<T, StoreError>),
+    ) -> Result<T, StoreError> {
+        let begun = self.state().begin_change(name);
+        let answer = self.until_settled(name, place, wait, send);
+        let mut state = self.state();
+        let is_alone = state.is_last_change(name, begun);
+        learn(&mut state, &answer);
+        if !is_alone {
+            state.doubt(name);
+        }
+        drop(state);
+        answer
     }
 
     /// Waits while a deletion or a recovery is not visible yet (PROTOCOL 7: up to minutes).
@@ -435,11 +458,8 @@ impl SecretStore for CachedStore {
     ) -> Result<SecretProperties, StoreError> {
         may_change(Operation::Set, wait)?;
         let asked = self.clock.moment();
-        self.state().begin_change(name);
-        let attempt = || self.below.set(name, value, attributes, wait);
-        let answer = self.until_settled(name, Place::Live, wait, attempt);
-        self.state().learn_set(name, value, &answer, asked);
-        answer
+        let send = || self.below.set(name, value, attributes, wait);
+        self.change(name, Place::Live, wait, send, |state, answer| state.learn_set(name, value, answer, asked))
     }
 
     fn update(
@@ -450,18 +470,14 @@ impl SecretStore for CachedStore {
         wait: Wait,
     ) -> Result<SecretProperties, StoreError> {
         may_change(Operation::Update, wait)?;
-        self.state().begin_change(name);
-        let answer = self.until_settled(name, Place::Live, wait, || self.below.update(name, version, changes, wait));
-        self.state().learn_update(name, version, &answer);
-        answer
+        let send = || self.below.update(name, version, changes, wait);
+        self.change(name, Place::Live, wait, send, |state, answer| state.learn_update(name, version, answer))
     }
 
     fn delete(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
         may_change(Operation::Delete, wait)?;
-        self.state().begin_change(name);
-        let answer = self.until_settled(name, Place::Live, wait, || self.below.delete(name, wait));
-        self.state().learn_delete(name, &answer, self.clock.moment());
-        answer
+        let learn = |state: &mut State, answer: &_| state.learn_delete(name, answer, self.clock.moment());
+        self.change(name, Place::Live, wait, || self.below.delete(name, wait), learn)
     }
 
     fn get_deleted(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
@@ -485,18 +501,14 @@ impl SecretStore for CachedStore {
 
     fn recover(&self, name: &SecretName, wait: Wait) -> Result<SecretProperties, StoreError> {
         may_change(Operation::Recover, wait)?;
-        self.state().begin_change(name);
-        let answer = self.until_settled(name, Place::Deleted, wait, || self.below.recover(name, wait));
-        self.state().learn_recover(name, &answer, self.clock.moment());
-        answer
+        let learn = |state: &mut State, answer: &_| state.learn_recover(name, answer, self.clock.moment());
+        self.change(name, Place::Deleted, wait, || self.below.recover(name, wait), learn)
     }
 
     fn purge(&self, name: &SecretName, wait: Wait) -> Result<(), StoreError> {
         may_change(Operation::Purge, wait)?;
-        self.state().begin_change(name);
-        let answer = self.until_settled(name, Place::Deleted, wait, || self.below.purge(name, wait));
-        self.state().learn_purge(name, &answer);
-        answer
+        let learn = |state: &mut State, answer: &_| state.learn_purge(name, answer);
+        self.change(name, Place::Deleted, wait, || self.below.purge(name, wait), learn)
     }
 
     fn backup(&self, name: &SecretName, wait: Wait) -> Result<BackupBlob, StoreError> {

@@ -5,14 +5,15 @@
 //! answer is, under the same epochs.
 
 use std::collections::BTreeSet;
+use std::sync::PoisonError;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::thread;
 use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::secret::SecretName;
 use crate::store::{ErrorKind, StoreError, Wait};
+use crate::sync::Mutex;
 
 use super::state::State;
 use super::{CachedStore, stale};

@@ -350,10 +350,22 @@ impl State {
         self.epoch
     }
 
-    /// A change of `name` is about to be sent: answers under way no longer count.
-    pub fn begin_change(&mut self, name: &SecretName) {
+    /// A change of `name` is about to be sent, or has been answered: answers under way no longer count. Gives back its mark.
+    pub fn begin_change(&mut self, name: &SecretName) -> u64 {
         let epoch = self.begin_epoch(name);
         self.changes.insert(name.clone(), epoch);
+        epoch
+    }
+
+    /// Whether no other change of `name` has begun or been answered since this one began.
+    pub fn is_last_change(&self, name: &SecretName, begun: u64) -> bool {
+        self.changes.get(name) == Some(&begun)
+    }
+
+    /// What is known of `name` may be wrong.
+    pub fn doubt(&mut self, name: &SecretName) {
+        self.settling.remove(name);
+        self.expire(Some(name));
     }
 
     pub fn expire(&mut self, name: Option<&SecretName>) {

@@ -1,10 +1,11 @@
 //! Deletions on their way to the vault, one a secret at a time. What was saved meanwhile would be deleted with the rest,
 //! although its close had said that it is stored; so a save waits until the vault has answered.
 
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::PoisonError;
 
 use crate::secret::SecretName;
 use crate::store::Wait;
+use crate::sync::MutexGuard;
 
 use super::SecretFs;
 use super::errno::{FsError, FsResult};

@@ -4,13 +4,14 @@
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use zeroize::{Zeroize, Zeroizing};
 
 use crate::secret::{MAX_VALUE, SecretName, Version};
 
 use crate::clock::Moment;
+use crate::sync::Mutex;
 
 use super::control::ControlFile;
 use super::errno::{FsError, FsResult};

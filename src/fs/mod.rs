@@ -53,13 +53,14 @@ pub use write::Change;
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use crate::clock::{Clock, Moment, unix_seconds};
 use crate::metrics::Metrics;
 use crate::secret::{KeyVaultSecret, SecretName};
 use crate::store::{Operation, SecretStore, StoreError, Wait};
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 use audit::Audit;
 use content::Content;

@@ -6,12 +6,13 @@
 //! lock per token; it is never held while anything is fetched.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, PoisonError};
 use std::time::Duration;
 
 use super::{AuthError, Token, TokenSource};
 use crate::clock::{Clock, Moment};
 use crate::store::Wait;
+use crate::sync::{Condvar, Mutex, MutexGuard};
 
 /// How long before its end a token is renewed, as in Microsoft's clients.
 const AHEAD: Duration = Duration::from_secs(300);
@@ -107,18 +108,22 @@ impl TokenSource for TokenCache {
     fn token(&self, scope: &str, tenant: Option<&str>, wait: Wait) -> Result<Token, AuthError> {
         let wanted = Wanted { scope: scope.to_owned(), tenant: tenant.map(str::to_owned) };
         let slot = self.slot(&wanted);
-        let (held, ended) = slot.look();
-        match (held, wait) {
-            (Some((token, due)), _) => {
-                if due {
-                    self.begin(&slot, &wanted, ended);
+        loop {
+            let (held, ended) = slot.look();
+            match (held, wait) {
+                (Some((token, due)), _) => {
+                    if due {
+                        self.begin(&slot, &wanted, ended);
+                    }
+                    return Ok(token);
                 }
-                Ok(token)
-            }
-            (None, Wait::No) => Err(AuthError::TimedOut("memory".to_owned())),
-            (None, Wait::Until(_) | Wait::Anew(_)) => {
-                self.begin(&slot, &wanted, ended);
-                slot.wait(ended, wait)
+                (None, Wait::No) => return Err(AuthError::TimedOut("memory".to_owned())),
+                (None, Wait::Until(_) | Wait::Anew(_)) => {
+                    self.begin(&slot, &wanted, ended);
+                    if let Some(outcome) = slot.wait(ended, wait) {
+                        return outcome;
+                    }
+                }
             }
         }
     }
@@ -145,20 +150,20 @@ impl Slot {
         (held.map(|held| (held.token.clone(), due)), state.ended)
     }
 
-    /// Waits for a fetch to end that had not at `ended`.
-    fn wait(&self, ended: u64, wait: Wait) -> Result<Token, AuthError> {
+    /// Waits for a fetch to end that had not at `ended`. `None` if its token was refused before anybody here saw it.
+    fn wait(&self, ended: u64, wait: Wait) -> Option<Result<Token, AuthError>> {
         let mut state = self.lock();
         while state.ended == ended {
             let remaining = wait.remaining(&*self.clock);
             if remaining.is_zero() {
-                return Err(AuthError::TimedOut("the identity service".to_owned()));
+                return Some(Err(AuthError::TimedOut("the identity service".to_owned())));
             }
             state = self.settled.wait_timeout(state, remaining).unwrap_or_else(PoisonError::into_inner).0;
         }
         match (&state.held, &state.failure) {
-            (Some(held), None) => Ok(held.token.clone()),
-            (_, Some(failure)) => Err(failure.clone()),
-            (None, None) => Err(AuthError::Refused("the token was withdrawn".to_owned())),
+            (Some(held), None) => Some(Ok(held.token.clone())),
+            (_, Some(failure)) => Some(Err(failure.clone())),
+            (None, None) => None,
         }
     }
 
@@ -354,5 +359,102 @@ mod tests {
         let spent = Wait::at_most(&*stage.clock, Duration::ZERO);
         assert!(matches!(stage.cache.token(SCOPE, None, spent), Err(AuthError::TimedOut(_))));
         assert!(matches!(stage.cache.token(SCOPE, None, Wait::No), Err(AuthError::TimedOut(_))));
+    }
+}
+
+#[cfg(all(test, feature = "shuttle"))]
+mod schedules {
+    use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
+
+    use super::*;
+    use crate::vault::test_clock::TestClock;
+
+    /// Of each kind: by chance, and by PCT, which finds what needs three switches at certain places.
+    const SCHEDULES: usize = 2_000;
+    const DEPTH: usize = 3;
+    const SCOPE: &str = "https://vault.azure.net/.default";
+
+    fn under_all(test: fn()) {
+        shuttle::check_random(test, SCHEDULES);
+        shuttle::check_pct(test, SCHEDULES, DEPTH);
+    }
+
+    /// An identity service on threads of its own. Its first answers are failures, so many.
+    #[derive(Default)]
+    struct Service {
+        failures: usize,
+        begun: AtomicUsize,
+        at_once: AtomicUsize,
+    }
+
+    struct Asked(Arc<Service>);
+
+    impl Identity for Asked {
+        fn begin(&self, _wanted: Wanted, report: Report) {
+            let service = self.0.clone();
+            assert_eq!(service.at_once.fetch_add(1, SeqCst), 0, "one fetch at a time");
+            let number = service.begun.fetch_add(1, SeqCst) + 1;
+            shuttle::thread::spawn(move || {
+                shuttle::thread::yield_now();
+                service.at_once.fetch_sub(1, SeqCst);
+                if number <= service.failures {
+                    return drop(report);
+                }
+                let token = Token::new(number.to_string());
+                report.send(Ok(Fresh { token, lifetime: Duration::from_secs(3600) }));
+            });
+        }
+
+        fn forget(&self, _wanted: &Wanted) {}
+    }
+
+    fn everybody(failures: usize, act: impl Fn(&TokenCache, Wait) + Send + Sync + 'static) -> Arc<Service> {
+        let service = Arc::new(Service { failures, ..Service::default() });
+        let clock = Arc::new(TestClock::default());
+        let wait = Wait::at_most(&*clock, Duration::from_secs(60));
+        let (cache, act) = (Arc::new(TokenCache::new(Box::new(Asked(service.clone())), clock)), Arc::new(act));
+        let spawn = |_| {
+            let (cache, act) = (cache.clone(), act.clone());
+            shuttle::thread::spawn(move || act(&cache, wait))
+        };
+        let all: Vec<_> = (0..4).map(spawn).collect();
+        all.into_iter().for_each(|thread| thread.join().expect("no panic"));
+        service
+    }
+
+    #[test]
+    fn everybody_gets_the_one_token_that_is_fetched() {
+        under_all(|| {
+            let service = everybody(0, |cache, wait| {
+                assert_eq!(cache.token(SCOPE, None, wait).expect("a token").expose(), "1");
+            });
+            assert_eq!(service.begun.load(SeqCst), 1);
+        });
+    }
+
+    #[test]
+    fn a_fetch_that_dies_wakes_who_waits_and_the_next_asks_again() {
+        under_all(|| {
+            let service = everybody(1, |cache, wait| {
+                if cache.token(SCOPE, None, wait).is_err() {
+                    assert!(cache.token(SCOPE, None, wait).is_ok());
+                }
+            });
+            assert_eq!(service.begun.load(SeqCst), 2);
+        });
+    }
+
+    #[test]
+    fn a_refused_token_is_fetched_anew_once_whoever_refuses_it() {
+        under_all(|| {
+            let service = everybody(0, |cache, wait| {
+                let first = cache.token(SCOPE, None, wait).expect("a token");
+                if first.expose() == "1" {
+                    cache.forget(SCOPE, None, &first);
+                    assert_eq!(cache.token(SCOPE, None, wait).expect("another").expose(), "2");
+                }
+            });
+            assert!(service.begun.load(SeqCst) <= 2);
+        });
     }
 }

@@ -127,18 +127,11 @@ impl<T: Clone> Landing<T> {
 mod schedules {
     use super::*;
     use crate::clock::SystemClock;
+    use crate::schedules::under_all;
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
     use std::time::Duration;
 
-    /// Of each kind: by chance, and by PCT, which finds what needs three switches at certain places.
-    const SCHEDULES: usize = 5_000;
-    const DEPTH: usize = 3;
     const QUESTION: Question<'_> = (Operation::Get, None);
-
-    fn under_all(test: fn()) {
-        shuttle::check_random(test, SCHEDULES);
-        shuttle::check_pct(test, SCHEDULES, DEPTH);
-    }
 
     /// A vault that answers with the number of the question.
     #[derive(Default)]

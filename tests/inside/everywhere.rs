@@ -1,6 +1,7 @@
 //! The canary: random values go every way that a value goes.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::fd::AsRawFd;
 use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
@@ -166,14 +167,24 @@ fn a_daemon_that_crashes_leaves_no_core_file() {
     canaries.assert_not_in("the log", mount.log().as_bytes());
 }
 
-/// How many pages of a file the kernel keeps, for the version that is there now (cachestat(2)). `None` where it cannot say.
+/// How many pages of a file the kernel keeps, for the version that is there now. `None` where it cannot say.
 fn kept_pages(path: &Path) -> Option<u64> {
+    kept_pages_of(&fs::File::open(path).unwrap())
+}
+
+/// The same for an open file (cachestat(2)).
+fn kept_pages_of(file: &fs::File) -> Option<u64> {
     const CACHESTAT: libc::c_long = 451;
-    let file = fs::File::open(path).unwrap();
     let (all, mut told) = ([0_u64; 2], [0_u64; 5]);
     // SAFETY: a descriptor that is open, and pointers to structures of these sizes.
     let answer = unsafe { libc::syscall(CACHESTAT, file.as_raw_fd(), all.as_ptr(), told.as_mut_ptr(), 0) };
     (answer == 0).then_some(told[0])
+}
+
+/// How many inodes the kernel has been given and not forgotten, and the fixed ones.
+fn inodes(world: &World) -> u64 {
+    let status = fs::read(world.path(".akvfs/status.json")).unwrap();
+    serde_json::from_slice::<serde_json::Value>(&status).unwrap()["files"]["inodes"].as_u64().unwrap()
 }
 
 #[test]
@@ -181,13 +192,37 @@ fn the_kernel_keeps_no_page_of_a_version_that_was_replaced() {
     for options in ["rw,ttl=500ms", "ro,ttl=500ms"] {
         let Some(world) = World::new(&[("read", "first")], options) else { return };
         let value = world.path("secrets/read/value");
-        let first = world.vault.versions("read").remove(0);
         assert_eq!(fs::read_to_string(&value).unwrap(), "first");
         let Some(pages) = kept_pages(&value) else { return skipped!("this kernel has no cachestat") };
         assert_eq!(pages, 1, "while it is the current one");
-        world.vault.set("read", "second");
-        eventually("the new version", || fs::read_to_string(&value).unwrap() == "second");
-        assert_eq!(kept_pages(&world.path(&format!("secrets/read/versions/{first}"))), Some(0), "{options}");
+        let before = inodes(&world);
+        for number in 1..=8 {
+            let next = number.to_string();
+            world.vault.set("read", &next);
+            eventually("the new version", || fs::read_to_string(&value).unwrap() == next);
+        }
+        // An inode that the kernel has forgotten has no pages. Of `status.json` itself there may be one or two more.
+        eventually("the old ones to be forgotten", || inodes(&world) <= before + 3);
+    }
+}
+
+#[test]
+fn the_kernel_keeps_no_page_of_a_value_that_was_deleted_or_disabled_whoever_has_it_open() {
+    for options in ["rw,ttl=500ms", "ro,ttl=500ms"] {
+        let Some(world) = World::new(&[("gone", "first"), ("disabled", "first")], options) else { return };
+        let opened = ["gone", "disabled"].map(|secret| {
+            let mut file = fs::File::open(world.path(&format!("secrets/{secret}/value"))).unwrap();
+            file.read_to_string(&mut String::new()).unwrap();
+            file
+        });
+        let Some(pages) = kept_pages_of(&opened[0]) else { return skipped!("this kernel has no cachestat") };
+        assert_eq!((pages, kept_pages_of(&opened[1])), (1, Some(1)), "{options}: as long as it may be read");
+        world.vault.client.begin_delete_secret(&name("gone")).unwrap();
+        let off = SecretAttributes { enabled: Some(false), ..Default::default() };
+        world.vault.client.update_secret_properties(&name("disabled"), None, &off).unwrap();
+        for file in &opened {
+            eventually("its pages to go", || kept_pages_of(file) == Some(0));
+        }
     }
 }
 

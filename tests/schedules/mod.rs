@@ -1,5 +1,5 @@
 //! What threads share, in many orders of their steps: by chance, and by PCT, which finds what needs three switches at
-//! certain places. `AKVFS_SCHEDULES` is how many of each kind, 300 unless it says otherwise; scripts/soak has 20,000.
+//! certain places. `AKVFS_SCHEDULES` is how many of each kind, 1,000 unless it says otherwise; scripts/soak has 20,000.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
@@ -22,9 +22,9 @@ use support::{ManualClock, ModelStore, name, value};
 const DEPTH: usize = 3;
 
 /// Runs `test` under all of them.
-fn under_all(test: fn()) {
+pub(crate) fn under_all(test: fn()) {
     let told = std::env::var("AKVFS_SCHEDULES").ok().map(|count| count.parse().expect("AKVFS_SCHEDULES is a number"));
-    let schedules = told.unwrap_or(300);
+    let schedules = told.unwrap_or(1_000);
     shuttle::check_random(test, schedules);
     shuttle::check_pct(test, schedules, DEPTH);
 }

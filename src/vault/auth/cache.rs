@@ -367,17 +367,10 @@ mod schedules {
     use std::sync::atomic::{AtomicUsize, Ordering::SeqCst};
 
     use super::*;
+    use crate::schedules::under_all;
     use crate::vault::test_clock::TestClock;
 
-    /// Of each kind: by chance, and by PCT, which finds what needs three switches at certain places.
-    const SCHEDULES: usize = 2_000;
-    const DEPTH: usize = 3;
     const SCOPE: &str = "https://vault.azure.net/.default";
-
-    fn under_all(test: fn()) {
-        shuttle::check_random(test, SCHEDULES);
-        shuttle::check_pct(test, SCHEDULES, DEPTH);
-    }
 
     /// An identity service on threads of its own. Its first answers are failures, so many.
     #[derive(Default)]

@@ -92,9 +92,9 @@ fn is_gone(pid: &str) -> Option<()> {
 fn the_job() {
     let (Ok(job), Ok(place)) = (std::env::var(JOB), std::env::var(PLACE)) else { return };
     let place = PathBuf::from(place);
-    let limit = if job == "slow" { Duration::from_millis(200) } else { SOON };
+    let limit = if job.starts_with("slow") { Duration::from_millis(200) } else { SOON };
     let ended = match job.as_str() {
-        "foreground" => in_foreground(work(&job, &place)),
+        "foreground" | "slow in the foreground" => in_foreground(work(&job, &place), limit),
         _ => in_background(work(&job, &place), limit),
     };
     let code = match ended {
@@ -139,7 +139,7 @@ fn start(job: String, place: PathBuf) -> Start<()> {
         match job.as_str() {
             "refused" => Err("the vault said no; ask its owner".to_owned()),
             "dies" => std::process::exit(7),
-            "slow" => forever(),
+            "slow" | "slow in the foreground" => forever(),
             _ => Ok(()),
         }
     })
@@ -244,6 +244,15 @@ fn a_child_that_takes_too_long_is_ended() {
     let ran = Ran::new("slow");
     assert_eq!(ran.output.status.code(), Some(32));
     assert!(ran.said().contains("not usable within 0.2 s"), "{}", ran.said());
+    assert!(ran.has("abandoned"));
+    eventually("the end", || is_gone(&ran.note("pid")));
+}
+
+#[test]
+fn what_takes_too_long_in_the_foreground_is_given_up_as_well() {
+    let ran = Ran::new("slow in the foreground");
+    assert_eq!(ran.output.status.code(), Some(32));
+    assert!(ran.said().contains("not started: the mount was not usable within 0.2 s"), "{}", ran.said());
     assert!(ran.has("abandoned"));
     eventually("the end", || is_gone(&ran.note("pid")));
 }

@@ -58,7 +58,7 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
     point::check_others(&settings.mount, &place).map_err(failed)?;
     let job = job(source.clone(), &place, settings, levels);
     let ended = match settings.foreground {
-        true => daemon::in_foreground(job),
+        true => daemon::in_foreground(job, settings.mount_timeout),
         false => daemon::in_background(job, settings.mount_timeout),
     };
     ended.map_err(|error| match error {

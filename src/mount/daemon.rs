@@ -9,6 +9,8 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::net::UnixStream;
 use std::process::ExitStatus;
 use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
 use std::time::Duration;
 
 use crate::memory::lock_all;
@@ -25,7 +27,7 @@ const READY: &[u8] = b"\0ready";
 /// The whole life of a process beside the daemon; the daemon is at the other end of the socket.
 pub type Attend = Box<dyn FnOnce(UnixStream)>;
 /// Makes a mount usable, with that process at the other end of the socket. The error is one line for the user.
-pub type Start<Running> = Box<dyn FnOnce(UnixStream) -> Result<Running, String>>;
+pub type Start<Running> = Box<dyn FnOnce(UnixStream) -> Result<Running, String> + Send>;
 /// Carries a mount until it is unmounted or asked to end.
 pub type Serve<Running> = Box<dyn FnOnce(Running, &Stop) -> Result<(), String>>;
 /// Takes away what a process that ends at once leaves behind. Must wait for nothing.
@@ -52,11 +54,26 @@ pub enum DaemonError {
     Broken(String),
 }
 
-/// Carries the mount in this process until it ends.
-pub fn in_foreground<Running>(job: Job<Running>) -> Result<(), DaemonError> {
+/// Carries the mount in this process until it ends, if it is usable within `limit`.
+pub fn in_foreground<Running: Send + 'static>(job: Job<Running>, limit: Duration) -> Result<(), DaemonError> {
     let Job { attend, start, serve, abandon } = job;
     let attendant = leave_to_attendant(attend, || Ok(())).map_err(DaemonError::NotStarted)?;
-    let (running, stop) = begin(start, attendant, &abandon).map_err(DaemonError::NotStarted)?;
+    let (tell, told) = mpsc::channel();
+    let abandoned = abandon.clone();
+    let begin = move || {
+        // Who has given up does not listen.
+        let _ = tell.send(begin(start, attendant, &abandoned));
+    };
+    let spawned = thread::Builder::new().name("akvfs-start".to_owned()).spawn(begin);
+    spawned.map_err(|error| DaemonError::NotStarted(format!("no thread can be started: {error}")))?;
+    let started = told.recv_timeout(limit).unwrap_or_else(|why| {
+        abandon();
+        Err(match why {
+            RecvTimeoutError::Timeout => not_in_time(limit),
+            RecvTimeoutError::Disconnected => "akvfs broke inside before the mount was usable".to_owned(),
+        })
+    });
+    let (running, stop) = started.map_err(DaemonError::NotStarted)?;
     serve(running, &stop).map_err(DaemonError::Broken)
 }
 

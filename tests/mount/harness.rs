@@ -271,7 +271,8 @@ impl Mount {
     }
 
     fn wait_until_mounted(&mut self) {
-        let end = Instant::now() + SOON;
+        // Before it gives itself up (`mount_timeout`), so that it can be seen what it waits for.
+        let end = Instant::now() + SOON - Duration::from_secs(5);
         loop {
             let ended = self.daemon.try_wait().unwrap();
             assert!(ended.is_none(), "no mount: {}", self.log());

@@ -140,6 +140,10 @@ fn start(job: String, place: PathBuf) -> Start<()> {
             "refused" => Err("the vault said no; ask its owner".to_owned()),
             "dies" => std::process::exit(7),
             "slow" | "slow in the foreground" => forever(),
+            "asleep" => {
+                std::thread::park();
+                Ok(())
+            }
             _ => Ok(()),
         }
     })
@@ -229,6 +233,15 @@ fn a_refusal_reaches_the_caller_as_it_was_said() {
     let ran = Ran::new("refused");
     assert_eq!(ran.output.status.code(), Some(32));
     assert!(ran.said().contains("not started: the vault said no; ask its owner\n"), "{}", ran.said());
+}
+
+#[test]
+fn who_sleeps_although_there_is_nothing_to_wait_for_is_woken() {
+    let ran = Ran::new("asleep");
+    assert_eq!(ran.output.status.code(), Some(0), "{}", ran.said());
+    let pid = ran.note("pid");
+    signal(&pid, libc::SIGTERM);
+    eventually("the end", || is_gone(&pid));
 }
 
 #[test]

@@ -21,6 +21,10 @@ use super::stop::{self, Reason, Stop};
 /// How long a mount may take to become usable. Longer than one sign-in and one answer of a slow vault (`timeout`).
 pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How often the thread that starts is woken, whatever it waits for: it looks again, and sleeps on. Seen on Linux 6.18: it
+/// slept for good in reqwest, whose own thread had said long ago that it was ready.
+const NUDGE: Duration = Duration::from_secs(1);
+
 /// What the child says when the mount is usable; anything else is a line about why it is not.
 const READY: &[u8] = b"\0ready";
 
@@ -58,35 +62,21 @@ pub enum DaemonError {
 pub fn in_foreground<Running: Send + 'static>(job: Job<Running>, limit: Duration) -> Result<(), DaemonError> {
     let Job { attend, start, serve, abandon } = job;
     let attendant = leave_to_attendant(attend, || Ok(())).map_err(DaemonError::NotStarted)?;
-    let (tell, told) = mpsc::channel();
-    let abandoned = abandon.clone();
-    let begin = move || {
-        // Who has given up does not listen.
-        let _ = tell.send(begin(start, attendant, &abandoned));
-    };
-    let spawned = thread::Builder::new().name("akvfs-start".to_owned()).spawn(begin);
-    spawned.map_err(|error| DaemonError::NotStarted(format!("no thread can be started: {error}")))?;
-    let started = told.recv_timeout(limit).unwrap_or_else(|why| {
-        abandon();
-        Err(match why {
-            RecvTimeoutError::Timeout => not_in_time(limit),
-            RecvTimeoutError::Disconnected => "akvfs broke inside before the mount was usable".to_owned(),
-        })
-    });
+    let started = begin(start, attendant, &abandon, limit);
     let (running, stop) = started.map_err(DaemonError::NotStarted)?;
     serve(running, &stop).map_err(DaemonError::Broken)
 }
 
 /// Leaves the mount to a child and returns when it is usable, at most `limit` later. Must be called before this
 /// process has a second thread: only the thread that calls lives on in a child.
-pub fn in_background<Running>(job: Job<Running>, limit: Duration) -> Result<(), DaemonError> {
+pub fn in_background<Running: Send + 'static>(job: Job<Running>, limit: Duration) -> Result<(), DaemonError> {
     let cannot = |error: io::Error| DaemonError::NotStarted(format!("no daemon can be started: {error}"));
     let (ours, theirs) = UnixStream::pair().map_err(cannot)?;
     // SAFETY: there is one thread, as the caller promises, so no lock is held by one that the child lacks.
     match process::check(unsafe { libc::fork() }).map_err(cannot)? {
         0 => {
             drop(ours);
-            std::process::exit(be_child(job, theirs))
+            std::process::exit(be_child(job, theirs, limit))
         }
         child => {
             drop(theirs);
@@ -130,14 +120,14 @@ fn in_words(status: io::Result<ExitStatus>) -> String {
 }
 
 /// The child's whole life; its exit code.
-fn be_child<Running>(job: Job<Running>, socket: UnixStream) -> i32 {
+fn be_child<Running: Send + 'static>(job: Job<Running>, socket: UnixStream, limit: Duration) -> i32 {
     let Job { attend, start, serve, abandon } = job;
     // The attendant must not keep what the parent, or its caller, waits for to be closed.
     let close = || process::close_standard_descriptors().and_then(|()| process::close(&socket));
     let started = process::leave_terminal()
         .map_err(|error| format!("the daemon cannot leave the terminal: {error}"))
         .and_then(|()| leave_to_attendant(attend, close))
-        .and_then(|attendant| begin(start, attendant, &abandon));
+        .and_then(|attendant| begin(start, attendant, &abandon, limit));
     let (running, stop) = match started {
         Ok(started) => started,
         Err(line) => {
@@ -177,13 +167,37 @@ fn say(mut socket: UnixStream, words: &[u8]) -> io::Result<()> {
     socket.write_all(words)
 }
 
-fn begin<Running>(start: Start<Running>, attendant: UnixStream, abandon: &Abandon) -> Result<(Running, Stop), String> {
+/// Starts, within `limit`. On a thread of its own, because what it waits for has no limit everywhere.
+fn begin<Running: Send + 'static>(
+    start: Start<Running>,
+    attendant: UnixStream,
+    abandon: &Abandon,
+    limit: Duration,
+) -> Result<(Running, Stop), String> {
     process::share_memory();
     if !lock_all() {
         tracing::debug!("the limit on locked memory is for values alone");
     }
     let stop = Stop::default();
-    let abandon = Arc::clone(abandon);
-    stop::end_on_signals(&stop, move || abandon()).map_err(|error| format!("signals cannot be caught: {error}"))?;
-    start(attendant).map(|running| (running, stop))
+    let abandoned = Arc::clone(abandon);
+    stop::end_on_signals(&stop, move || abandoned()).map_err(|error| format!("signals cannot be caught: {error}"))?;
+    let (tell, told) = mpsc::channel();
+    let begin = move || {
+        // Who has given up does not listen.
+        let _ = tell.send(start(attendant));
+    };
+    let spawned = thread::Builder::new().name("akvfs-start".to_owned()).spawn(begin);
+    let starting = spawned.map_err(|error| format!("no thread can be started: {error}"))?;
+    let mut waited = Duration::ZERO;
+    let why = loop {
+        match told.recv_timeout(NUDGE.min(limit.saturating_sub(waited))) {
+            Ok(started) => return started.map(|running| (running, stop)),
+            Err(RecvTimeoutError::Disconnected) => break "akvfs broke inside before the mount was usable".to_owned(),
+            Err(RecvTimeoutError::Timeout) if waited >= limit => break not_in_time(limit),
+            Err(RecvTimeoutError::Timeout) => waited += NUDGE,
+        }
+        starting.thread().unpark();
+    };
+    abandon();
+    Err(why)
 }

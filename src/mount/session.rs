@@ -130,7 +130,7 @@ pub fn start(
     let fs = SecretFs::new(
         store.clone(),
         clock.clone(),
-        Arc::new(Attended(attendant.clone())),
+        Arc::new(Attended::new(attendant.clone(), options.write_timeout)),
         announcer.clone(),
         fs_options(options, about),
     );

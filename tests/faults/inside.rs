@@ -215,3 +215,36 @@ fn a_daemon_that_hangs_inside_ends_itself_and_lets_everybody_go() {
     assert!(log.contains("akvfs itself hangs: a ") && log.contains("its limit is 1s"), "{log}");
     assert!(!mount.is_mounted(), "it is detached");
 }
+
+/// A process that stands still until this is dropped.
+struct Stopped(libc::pid_t);
+
+impl Stopped {
+    fn child_of(daemon: u32) -> Self {
+        let children = fs::read_to_string(format!("/proc/{daemon}/task/{daemon}/children")).unwrap();
+        let only: libc::pid_t = children.trim().parse().unwrap();
+        // SAFETY: numbers; the process is a child of one that the test has started.
+        assert_eq!(unsafe { libc::kill(only, libc::SIGSTOP) }, 0);
+        Self(only)
+    }
+}
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        // SAFETY: as above.
+        unsafe { libc::kill(self.0, libc::SIGCONT) };
+    }
+}
+
+#[test]
+fn an_attendant_that_stands_still_delays_a_save_and_costs_no_mount() {
+    let Some(vault) = Vault::with(ServeOptions::default(), &[("a", "one")]) else { return };
+    let mount = Mount::new(vault.url(), "timeout=1s,write_timeout=1s");
+    let stopped = Stopped::child_of(mount.pid());
+    assert!(mount.bash("a", r#"printf two > "$V""#).time < PATIENCE);
+    eventually("the save", || vault.get("a").as_deref() == Ok("two"));
+    drop(stopped);
+    let log = mount.log();
+    assert!(log.contains("who may still write is not known"), "{log}");
+    assert_eq!(mount.bash("a", r#"cat "$V""#).ok(), "two");
+}

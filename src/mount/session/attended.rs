@@ -25,7 +25,19 @@ const COMMAND_LIMIT: Duration = Duration::from_secs(24 * 3600);
 const UNMOUNT_LIMIT: Duration = Duration::from_secs(5);
 
 /// The machine's processes: what everybody may see is looked at here, the rest by the attendant.
-pub(super) struct Attended(pub(super) Arc<Attendant>);
+pub(super) struct Attended {
+    attendant: Arc<Attendant>,
+    /// How long a close may wait to know who else may write.
+    look: Duration,
+}
+
+impl Attended {
+    /// For a mount that gives a change so long: half of it is left for the save itself, so that a machine that stands still is
+    /// not taken for a request that hangs.
+    pub(super) fn new(attendant: Arc<Attendant>, write_timeout: Duration) -> Self {
+        Self { attendant, look: LOOK_LIMIT.min(write_timeout / 2) }
+    }
+}
 
 impl Processes for Attended {
     fn of_thread(&self, thread: u32) -> Process {
@@ -38,7 +50,7 @@ impl Processes for Attended {
 
     fn may_write(&self, processes: &BTreeSet<Process>, inodes: &[Ino]) -> bool {
         let errand = Errand::MayWrite { processes: processes.iter().copied().collect(), inodes: inodes.to_vec() };
-        match self.0.ask(errand, LOOK_LIMIT) {
+        match self.attendant.ask(errand, self.look) {
             Ok(Answer::Holds(held)) => held,
             other => {
                 let why = other.map_or_else(|error| error, Answer::unexpected);
@@ -55,7 +67,7 @@ impl Processes for Attended {
     }
 
     fn program(&self, process: Process) -> Option<String> {
-        match self.0.ask(Errand::Program { process }, PROGRAM_LIMIT) {
+        match self.attendant.ask(Errand::Program { process }, PROGRAM_LIMIT) {
             Ok(Answer::Program(program)) => program,
             _ => ProcFs.program(process),
         }

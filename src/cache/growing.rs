@@ -79,6 +79,13 @@ impl<T: Named> Growing<T> {
         (!items.is_empty()).then_some((items, progress.asked, progress.epoch))
     }
 
+    /// What is listed under `name` so far, with the moment and the epoch of the listing.
+    pub fn item(&self, name: &SecretName) -> Option<(T, Moment, u64)> {
+        let progress = self.lock();
+        let at = progress.items.binary_search_by(|item| item.name().cmp(name)).ok()?;
+        Some((progress.items[at].clone(), progress.asked, progress.epoch))
+    }
+
     /// When the last page was asked for; `None` if there is no page.
     pub fn asked(&self) -> Option<Moment> {
         let progress = self.lock();

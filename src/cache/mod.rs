@@ -227,6 +227,12 @@ impl CachedStore {
         }
     }
 
+    /// Who lists looks at each name that he is given, long before the listing is whole.
+    fn find_on_its_way(&self, name: &SecretName) -> Option<Found> {
+        let (item, asked, epoch) = self.listing.item(name)?;
+        self.state().found_listed(item, asked, epoch, self.clock.moment())
+    }
+
     /// A find that memory cannot answer: by a get, so that the value comes along.
     fn look_up(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
         if let Some(found) = self.look_up_recovering(name, wait) {
@@ -445,6 +451,7 @@ impl SecretStore for CachedStore {
     fn find(&self, name: &SecretName, wait: Wait) -> Result<Found, StoreError> {
         self.note_use(name);
         let known = self.state().find(name, self.clock.moment());
+        let known = known.or_else(|| self.find_on_its_way(name).map(Ok));
         let last = |state: &mut State, now| state.last_found(name, now);
         self.remembered(Operation::Find, wait, known, last, |wait| self.look_up(name, wait))
     }

@@ -204,6 +204,13 @@ impl State {
         }
     }
 
+    /// What a listing on its way says of a name, if nothing is known that is younger.
+    pub fn found_listed(&self, item: SecretProperties, asked: Moment, epoch: u64, now: Moment) -> Option<Found> {
+        let is_late = self.epoch(&item.name) > epoch || self.settling.contains_key(&item.name);
+        let valid_for = self.options.ttl.saturating_sub(now.since(asked));
+        (!is_late && !valid_for.is_zero()).then_some(Found { properties: item, current: None, valid_for })
+    }
+
     /// What we recovered lately and the vault may not show yet, and since when.
     pub fn recovering(&self, name: &SecretName, now: Moment) -> Option<(Found, Moment)> {
         match self.settling.get(name) {

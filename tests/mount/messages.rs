@@ -181,6 +181,18 @@ fn a_long_listing_looks_up_no_name_and_reads_no_value() {
 }
 
 #[test]
+fn who_looks_at_each_name_of_a_listing_that_is_on_its_way_asks_for_its_pages_alone() {
+    let names: Vec<_> = (0..120).map(|number| format!("name-{number}")).collect();
+    let secrets: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();
+    for options in ["ro,ttl=10m,lazy_auth", "rw,ttl=10m,lazy_auth"] {
+        let Some(world) = World::new(&secrets, options) else { return };
+        let lists = world.vault.requests("list");
+        assert_eq!(world.bash("", r#"ls -l "$M/secrets" | wc -l"#).ok().trim(), "121");
+        assert_eq!((world.vault.requests("get"), world.vault.requests("list") - lists), (0, 5), "{options}");
+    }
+}
+
+#[test]
 fn every_name_of_a_long_directory_is_listed_once() {
     let names: Vec<String> = (0..1500).map(|number| format!("name-{number}-{}", "x".repeat(40))).collect();
     let secrets: Vec<_> = names.iter().map(|name| (name.as_str(), "x")).collect();

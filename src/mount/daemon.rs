@@ -192,7 +192,9 @@ fn begin<Running: Send + 'static>(
     let why = loop {
         match told.recv_timeout(NUDGE.min(limit.saturating_sub(waited))) {
             Ok(started) => return started.map(|running| (running, stop)),
-            Err(RecvTimeoutError::Disconnected) => break "akvfs broke inside before the mount was usable".to_owned(),
+            Err(RecvTimeoutError::Disconnected) => {
+                break "akvfs broke inside before the mount was usable; please report it with the log".to_owned();
+            }
             Err(RecvTimeoutError::Timeout) if waited >= limit => break not_in_time(limit),
             Err(RecvTimeoutError::Timeout) => waited += NUDGE,
         }

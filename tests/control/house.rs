@@ -1,6 +1,5 @@
 //! A filesystem without a kernel: the operations on a cache on a vault in memory.
 
-use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -9,38 +8,15 @@ use akvfs::clock::Clock;
 use akvfs::fs::attr::{Attr, Entry};
 use akvfs::fs::errno::{FsError, FsResult};
 use akvfs::fs::journal::Asked;
-use akvfs::fs::processes::{Process, Processes};
 use akvfs::fs::tree::{Ino, ROOT};
 use akvfs::fs::{About, Call, FsOptions, Kernel, Notice, OpenFlags, SecretFs};
 use akvfs::metrics::{Metered, Metrics};
 use akvfs::store::Wait;
 use serde_json::Value;
 
-use crate::support::{ManualClock, ModelStore};
+use crate::support::{Alone, ManualClock, ModelStore};
 
 pub const TTL: Duration = Duration::from_secs(600);
-
-/// Every thread is a process that nobody shares a descriptor with.
-struct Alone;
-
-impl Processes for Alone {
-    fn of_thread(&self, thread: u32) -> Process {
-        thread
-    }
-    fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool {
-        ancestors.contains(&process)
-    }
-    fn may_write(&self, _processes: &BTreeSet<Process>, _inodes: &[Ino]) -> bool {
-        false
-    }
-    fn was_killed(&self, _thread: u32) -> bool {
-        false
-    }
-
-    fn program(&self, _process: u32) -> Option<String> {
-        None
-    }
-}
 
 /// Keeps what it is told.
 #[derive(Default)]

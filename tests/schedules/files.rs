@@ -1,15 +1,13 @@
 //! The files: the inode table, the handles, and what is being written.
 
-use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use akvfs::fs::processes::{Process, Processes};
 use akvfs::fs::tree::{Ino, ROOT};
 use akvfs::fs::{Call, FsOptions, Kernel, Notice, OpenFlags, SecretFs};
 use akvfs::store::{Change, News, SecretStore};
 use shuttle::thread::{JoinHandle, spawn};
 
-use super::support::name;
+use super::support::{Alone, name};
 use super::{Stage, join, save, under_all};
 
 /// A kernel that takes every notice.
@@ -19,27 +17,6 @@ impl Kernel for Kernels {
     fn tell(&self, _notice: Notice) {}
     fn settle(&self, _limit: std::time::Duration) -> bool {
         true
-    }
-}
-
-/// Every thread is a process of its own, and none writes through another's descriptor.
-struct Each;
-
-impl Processes for Each {
-    fn of_thread(&self, thread: u32) -> Process {
-        thread
-    }
-    fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool {
-        ancestors.contains(&process)
-    }
-    fn may_write(&self, _processes: &BTreeSet<Process>, _inodes: &[Ino]) -> bool {
-        false
-    }
-    fn was_killed(&self, _thread: u32) -> bool {
-        false
-    }
-    fn program(&self, _process: Process) -> Option<String> {
-        None
     }
 }
 
@@ -57,7 +34,7 @@ impl Files {
         let fs = SecretFs::new(
             stage.store.clone(),
             stage.clock.clone(),
-            Arc::new(Each),
+            Arc::new(Alone),
             Arc::new(Kernels),
             FsOptions { read_only: false, ..FsOptions::default() },
         );

@@ -1,8 +1,9 @@
-//! What several tests share: a clock that is moved by hand and a vault in memory. Knows nothing of files, caches or
-//! HTTP. A test takes it in with `mod support;`.
+//! What several tests share: a clock that is moved by hand and a vault in memory. Knows no caches and
+//! no HTTP. A test takes it in with `mod support;`.
 
 #![allow(dead_code, unused_imports, reason = "each test takes in all of this and uses what it needs")]
 
+mod alone;
 mod clock;
 mod entry;
 mod model;
@@ -11,6 +12,7 @@ mod vault;
 
 use akvfs::secret::{SecretName, SecretValue};
 
+pub use alone::Alone;
 pub use clock::ManualClock;
 pub use entry::VAULT_URL;
 pub use model::ModelStore;

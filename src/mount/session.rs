@@ -147,7 +147,7 @@ pub fn start(
     let hung = give_up();
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone(), hung)
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
-    tracing::debug!("the kernel has mounted it");
+    tracing::debug!("the kernel knows the mount");
     if let (true, Place::Directory(directory)) = (outside, place)
         && let Err(error) = show_read_only(directory)
     {

@@ -277,7 +277,7 @@ impl Mount {
             let ended = self.daemon.try_wait().unwrap();
             assert!(ended.is_none(), "no mount: {}", self.log());
             // Its last words before it is left to its users.
-            if self.is_mounted() && self.log().contains(" has mounted ") {
+            if self.is_mounted() && self.log().contains(" INFO akvfs::mount::session: akvfs ") {
                 return;
             }
             assert!(Instant::now() < end, "waited for the mount; where its threads are:\n{}", threads_of(self.pid()));

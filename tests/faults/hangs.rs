@@ -3,8 +3,8 @@
 
 use std::fs::File;
 use std::io::Read;
-use std::os::unix::process::ExitStatusExt;
-use std::process::Stdio;
+use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
@@ -25,6 +25,19 @@ const SIGNALS: [i32; 4] = [libc::SIGTERM, libc::SIGKILL, libc::SIGINT, libc::SIG
 /// What is asked beside a call that hangs.
 const BESIDE: &str = r#"ls "$M" && df "$M" && stat "$M/secrets" && ls "$M/.akvfs" && cat "$V""#;
 
+/// A program that no signal of these tests spares: below nohup(1) it would be born deaf to SIGHUP.
+fn mortal(program: &mut Command) -> &mut Command {
+    let hear_all = || {
+        for signal in SIGNALS {
+            // SAFETY: numbers.
+            unsafe { libc::signal(signal, libc::SIG_DFL) };
+        }
+        Ok(())
+    };
+    // SAFETY: it only makes system calls.
+    unsafe { program.pre_exec(hear_all) }
+}
+
 /// Kills a program whose call hangs; another one that hangs is let go when the mount ends, which is not delayed.
 fn kill_one(lane: &Lane, secret: &str, call: Call, signal: i32) -> Result<(), String> {
     let (vault, known) = (&lane.vault, format!("{secret}-known"));
@@ -34,7 +47,7 @@ fn kill_one(lane: &Lane, secret: &str, call: Call, signal: i32) -> Result<(), St
     mount.bash(&known, r#"cat "$V""#).ok();
     let (method, path) = call.request(&on);
     proxy.arm(Fault { method, path, strike: Strike::Before(Break::Stall), count: u32::MAX });
-    let start = || call.program(&mount, &on).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let start = || mortal(&mut call.program(&mount, &on)).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
     let mut victim = start();
     eventually("the request", || proxy.struck() > 0);
     let mut other = start();

@@ -27,21 +27,24 @@ MIB = 1 << 20
 
 
 def warm(repetitions=3, seconds=0.5):
-    """How often a second each thing can be done on each filesystem, in turns."""
+    """How often a second each thing can be done on each filesystem, in turns. All have the files in their directory files: each
+    directory on the way to a file costs."""
     with contextlib.ExitStack() as stack:
         local = stack.enter_context(tmpfs())
-        run(CLIENT, "files", local, FILES, SMALLEST, LARGEST)
+        (local / "files").mkdir()
+        run(CLIENT, "files", local / "files", FILES, SMALLEST, LARGEST)
         vault = stack.enter_context(Vault(FILES, SMALLEST, LARGEST))
-        places, lacking = {"tmpfs": local}, {}
-        places["akvfs, ro"] = stack.enter_context(akvfs(vault, f"ro,cache_size=256MiB,{LONG}")) / "files"
-        places["akvfs, rw"] = stack.enter_context(akvfs(vault, f"cache_size=256MiB,{LONG}")) / "files"
-        places["bare fuser"] = stack.enter_context(spawned(KEEP, "DIR", local))
+        mounts, lacking = {"tmpfs": local}, {}
+        mounts["akvfs, ro"] = stack.enter_context(akvfs(vault, f"ro,cache_size=256MiB,{LONG}"))
+        mounts["akvfs, rw"] = stack.enter_context(akvfs(vault, f"cache_size=256MiB,{LONG}"))
+        mounts["bare fuser"] = stack.enter_context(spawned(KEEP, "DIR", local / "files"))
         for name, make in PEERS.items():
             made = make(local)
             if isinstance(made, str):
                 lacking[name] = made
             else:
-                places[name] = stack.enter_context(made)
+                mounts[name] = stack.enter_context(made)
+        places = {name: mount / "files" for name, mount in mounts.items()}
         for directory in places.values():
             timed('for i in 1 2; do cat "$M"/* | wc -c; ls -l "$M" | wc -l; done', directory)
         rates = {op: {name: [] for name in places} for op in page.OPERATIONS}

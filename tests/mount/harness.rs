@@ -411,7 +411,8 @@ fn watch(dir: &Path, daemon: u32, limit: Duration) -> Watch {
     let dir = dir.to_owned();
     let thread = std::thread::spawn(move || {
         if stopped.recv_timeout(limit) == Err(mpsc::RecvTimeoutError::Timeout) {
-            eprintln!("a test hangs on {}; its mount is broken now", dir.display());
+            let threads = threads_of(daemon);
+            eprintln!("a test hangs on {}; its mount is broken now; where its threads were:\n{threads}", dir.display());
             break_connection(&dir, daemon);
         }
     });

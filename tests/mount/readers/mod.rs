@@ -8,11 +8,11 @@ mod record;
 mod ways;
 
 use std::fs::{self, File};
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read};
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdout, Command, Stdio};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
@@ -20,6 +20,8 @@ use record::{Verdict, is_a_size, judge};
 
 const VALUE: &str = "AKVFS_TEST_READ";
 const STOP: &str = "AKVFS_TEST_STOP";
+/// What the readers say before they read.
+const READY: &str = "they read";
 /// No limits but ours; a removal waits long, since what programs do between removing a file and making it anew takes its
 /// time on a busy machine.
 const OPTIONS: &str = "max_writes=100000/s,max_requests=100000/s,delete_delay=1m";
@@ -143,6 +145,7 @@ fn by_size(path: &Path, seen: &Counters) {
 fn the_readers() {
     let (Ok(path), Ok(stop)) = (std::env::var(VALUE), std::env::var(STOP)) else { return };
     let (path, seen) = (PathBuf::from(path), Counters::default());
+    println!("{READY}");
     std::thread::scope(|scope| {
         for read in [by_path, by_an_old_descriptor, by_map, by_size] {
             let (path, seen, stop) = (&path, &seen, &stop);
@@ -150,7 +153,7 @@ fn the_readers() {
                 while !Path::new(stop).exists() {
                     read(path, seen);
                     // Whoever saves needs the processor too.
-                    std::thread::sleep(Duration::from_micros(200));
+                    std::thread::sleep(Duration::from_millis(1));
                 }
             });
         }
@@ -161,6 +164,7 @@ fn the_readers() {
 /// Four readers of one file, in a process of their own that ends with this.
 struct Readers {
     process: Option<Child>,
+    told: BufReader<ChildStdout>,
     stop: PathBuf,
 }
 
@@ -177,15 +181,22 @@ impl Readers {
     fn start(path: &Path, stop: PathBuf) -> Self {
         let mut command = Command::new(std::env::current_exe().unwrap());
         command.args(["--exact", "readers::the_readers", "--ignored", "--nocapture"]).env(VALUE, path).env(STOP, &stop);
-        let process = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-        Self { process: Some(process), stop }
+        let mut process = command.stdout(Stdio::piped()).spawn().unwrap();
+        let mut told = BufReader::new(process.stdout.take().unwrap());
+        let mut line = String::new();
+        while !line.contains(READY) {
+            line.clear();
+            assert!(told.read_line(&mut line).unwrap() > 0, "there are no readers");
+        }
+        Self { process: Some(process), told, stop }
     }
 
     fn end(mut self) -> Seen {
         fs::write(&self.stop, "").unwrap();
-        let output = self.process.take().unwrap().wait_with_output().unwrap();
-        assert!(output.status.success(), "{}: {output:?}", self.stop.display());
-        let text = String::from_utf8(output.stdout).unwrap();
+        let mut text = String::new();
+        self.told.read_to_string(&mut text).unwrap();
+        let status = self.process.take().unwrap().wait().unwrap();
+        assert!(status.success(), "{}: {status}", self.stop.display());
         let counts = text.split_once("seen [").unwrap().1.split_once(']').unwrap().0;
         let counts: Vec<u64> = counts.split(", ").map(|count| count.parse().unwrap()).collect();
         let [whole, absent, zeros, short, torn] = counts.try_into().unwrap();

@@ -1,5 +1,6 @@
 //! A bare filesystem of fuser with KEEP_CACHE, the peer of a writable mount: files in memory, endless times to live, OPEN and
-//! RELEASE answered and nothing else asked. `keep DIR FROM` mounts at DIR what stands in the directory FROM.
+//! RELEASE answered and nothing else asked. `keep DIR FROM` mounts at DIR a directory `files` with what stands in the directory
+//! FROM.
 
 use std::ffi::OsStr;
 use std::time::{Duration, UNIX_EPOCH};
@@ -11,12 +12,15 @@ use fuser::{
 };
 
 const LONG: Duration = Duration::from_secs(1 << 30);
+const FILES: u64 = 2;
+/// The inode of the first file; the others follow.
+const FIRST: u64 = 3;
 
 struct Keep(Vec<(String, Vec<u8>)>);
 
 impl Keep {
     fn attr(&self, ino: u64) -> FileAttr {
-        let file = (ino > 1).then(|| &self.0[ino as usize - 2]);
+        let file = (ino >= FIRST).then(|| &self.0[(ino - FIRST) as usize]);
         FileAttr {
             ino: INodeNo(ino),
             size: file.map_or(0, |(_, bytes)| bytes.len() as u64),
@@ -25,8 +29,8 @@ impl Keep {
             mtime: UNIX_EPOCH,
             ctime: UNIX_EPOCH,
             crtime: UNIX_EPOCH,
-            kind: if ino == 1 { FileType::Directory } else { FileType::RegularFile },
-            perm: if ino == 1 { 0o700 } else { 0o600 },
+            kind: if file.is_none() { FileType::Directory } else { FileType::RegularFile },
+            perm: if file.is_none() { 0o700 } else { 0o600 },
             nlink: 1,
             uid: 0,
             gid: 0,
@@ -45,9 +49,15 @@ impl Filesystem for Keep {
         Ok(())
     }
 
-    fn lookup(&self, _request: &Request, _parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+    fn lookup(&self, _request: &Request, parent: INodeNo, name: &OsStr, reply: ReplyEntry) {
+        if parent == INodeNo::ROOT {
+            return match name == "files" {
+                true => reply.entry(&LONG, &self.attr(FILES), Generation(0)),
+                false => reply.error(Errno::ENOENT),
+            };
+        }
         match self.0.binary_search_by(|(other, _)| other.as_str().cmp(name.to_str().unwrap_or_default())) {
-            Ok(at) => reply.entry(&LONG, &self.attr(at as u64 + 2), Generation(0)),
+            Ok(at) => reply.entry(&LONG, &self.attr(at as u64 + FIRST), Generation(0)),
             Err(_) => reply.error(Errno::ENOENT),
         }
     }
@@ -71,7 +81,7 @@ impl Filesystem for Keep {
         _owner: Option<LockOwner>,
         reply: ReplyData,
     ) {
-        let bytes = &self.0[ino.0 as usize - 2].1;
+        let bytes = &self.0[(ino.0 - FIRST) as usize].1;
         let start = (offset as usize).min(bytes.len());
         reply.data(&bytes[start..(start + size as usize).min(bytes.len())]);
     }
@@ -82,7 +92,7 @@ impl Filesystem for Keep {
 
     fn readdir(&self, _request: &Request, _ino: INodeNo, _handle: FileHandle, offset: u64, mut reply: ReplyDirectory) {
         for (at, (name, _)) in self.0.iter().enumerate().skip(offset as usize) {
-            if reply.add(INodeNo(at as u64 + 2), at as u64 + 1, FileType::RegularFile, name) {
+            if reply.add(INodeNo(at as u64 + FIRST), at as u64 + 1, FileType::RegularFile, name) {
                 break;
             }
         }
@@ -98,7 +108,7 @@ impl Filesystem for Keep {
         mut reply: ReplyDirectoryPlus,
     ) {
         for (at, (name, _)) in self.0.iter().enumerate().skip(offset as usize) {
-            let ino = at as u64 + 2;
+            let ino = at as u64 + FIRST;
             if reply.add(INodeNo(ino), at as u64 + 1, name, &LONG, &self.attr(ino), Generation(0)) {
                 break;
             }

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::hash::{Hash, Hasher};
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use time::format_description::well_known::Rfc3339;
 use time::{OffsetDateTime, UtcDateTime};
@@ -181,6 +181,21 @@ impl SecretValue {
     /// Whether it is the empty value.
     pub fn is_empty(&self) -> bool {
         self.0.expose().is_empty()
+    }
+
+    /// To know when it is gone.
+    pub fn watch(&self) -> ValueWatch {
+        ValueWatch(Arc::downgrade(&self.0))
+    }
+}
+
+/// Knows whether anybody has a value, and has it not.
+pub struct ValueWatch(Weak<Locked>);
+
+impl ValueWatch {
+    /// Whether the last clone was dropped.
+    pub fn is_gone(&self) -> bool {
+        self.0.strong_count() == 0
     }
 }
 

@@ -35,6 +35,7 @@ mod list;
 mod lookup;
 mod news;
 mod open;
+mod parts;
 mod remove;
 mod rename;
 mod save;
@@ -355,7 +356,7 @@ impl SecretFs {
             return Content::of(kept, face);
         };
         let key = (kept.properties.name.clone(), version.clone(), face, Encoding::of_face(kept, face));
-        let found = self.state().parts.get(&key).cloned();
+        let found = self.state().parts.get(&key);
         if let Some(content) = found {
             return Ok(content);
         }
@@ -363,7 +364,7 @@ impl SecretFs {
             return Err(StoreError::not_in_memory(Operation::Get).into());
         }
         let content = Content::of(kept, face)?;
-        self.state().parts.put(key, content.clone());
+        self.state().parts.put(key, &kept.value, content.clone());
         Ok(content)
     }
 

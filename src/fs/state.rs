@@ -1,20 +1,17 @@
 //! What the filesystem remembers between two calls. Asks nobody; times come as arguments.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::num::NonZeroUsize;
 use std::time::Duration;
 
-use lru::LruCache;
-
 use crate::clock::Moment;
-use crate::secret::{SecretAttributes, SecretName, Version};
+use crate::secret::{SecretAttributes, SecretName};
 
 use super::content::Content;
 use super::control::ControlFile;
 use super::draft::{Draft, Place, Target};
-use super::encoding::Encoding;
 use super::handles::{Handle, Readings};
 use super::journal::Journal;
+use super::parts::Parts;
 use super::processes::Process;
 use super::tree::{DraftId, Face, Ino, Node, ROOT, Tree};
 use super::wake::Waking;
@@ -56,33 +53,6 @@ pub struct Removal {
     pub by: Process,
     /// When the deletion is sent.
     pub due: Moment,
-}
-
-/// How many parts of certificates are kept; each took up to a second to find.
-const MAX_PARTS: NonZeroUsize = NonZeroUsize::new(128).expect("not zero");
-
-/// Which part of which certificate: a version's content type can change, and with it how the value is read.
-type Part = (SecretName, Version, Face, Encoding);
-
-/// Parts of certificates.
-pub struct Parts(LruCache<Part, Content>);
-
-impl Default for Parts {
-    fn default() -> Self {
-        Self(LruCache::new(MAX_PARTS))
-    }
-}
-
-impl Parts {
-    /// A part that was found before.
-    pub fn get(&mut self, key: &Part) -> Option<&Content> {
-        self.0.get(key)
-    }
-
-    /// Keeps a part.
-    pub fn put(&mut self, key: Part, part: Content) {
-        self.0.put(key, part);
-    }
 }
 
 /// See the module.

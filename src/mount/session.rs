@@ -251,6 +251,7 @@ fn start_ticking(fs: Arc<SecretFs>, clock: Arc<dyn Clock>, ending: Arc<AtomicBoo
             clock.sleep(TICK);
             fs.send_due_removals();
             fs.tell_of_left_files();
+            fs.forget_orphans();
         }
     };
     thread::Builder::new().name("akvfs-ticks".into()).spawn(tick).map(drop)

@@ -17,7 +17,7 @@ use super::harness::{Mount, Vault, World, eventually, has, name};
 use super::look::{Canaries, Found};
 
 /// The secrets of a canary, each of which goes a way of its own.
-const SECRETS: [&str; 9] = ["read", "written", "edited", "flat", "backup", "a-1", "a-2", "a-3", "stale"];
+const SECRETS: [&str; 11] = ["read", "written", "edited", "flat", "backup", "a-1", "a-2", "a-3", "stale", "pem", "pfx"];
 
 /// Every way through a mount.
 fn go_everywhere(world: &World, canaries: &Canaries) {
@@ -44,8 +44,52 @@ fn go_everywhere(world: &World, canaries: &Canaries) {
     fs::write(world.path("secrets/written/value"), of("written")).unwrap();
     fs::write(world.path("secrets/edited/.new"), of("edited").repeat(2)).unwrap();
     fs::rename(world.path("secrets/edited/.new"), world.path("secrets/edited/value")).unwrap();
-    fs::copy(world.path("backup/backup"), world.mount.aside("backup")).unwrap();
+    restore(world, of("backup"));
+    show_certificates(world, canaries);
     go_wrong(world, canaries);
+}
+
+/// A backup is taken, the secret is lost for good, and the backup brings it back.
+fn restore(world: &World, value: &str) {
+    let saved = world.mount.aside("backup");
+    fs::copy(world.path("backup/backup"), &saved).unwrap();
+    let lost = name("backup");
+    world.vault.client.begin_delete_secret(&lost).unwrap();
+    world.vault.client.purge_deleted_secret(&lost).unwrap();
+    eventually("the mount to know", || !world.path("secrets/backup").exists());
+    fs::copy(&saved, world.path("backup/backup")).unwrap();
+    eventually("it to be restored", || world.vault.get("backup").as_deref() == Ok(value));
+    assert_eq!(fs::read_to_string(world.path("secrets/backup/value")).unwrap(), value);
+}
+
+/// A certificate whose private key is a canary, in the open and encrypted.
+fn show_certificates(world: &World, canaries: &Canaries) {
+    let set = |secret: &str, value: String, content_type: &str| {
+        let content_type = Some(content_type.to_owned());
+        let attributes = SecretAttributes { content_type, ..SecretAttributes::default() };
+        world.vault.client.set_secret(&name(secret), &SecretValue::new(value), &attributes).unwrap();
+    };
+    let files = |secret: &str| {
+        let directory = world.path(&format!("secrets/{secret}/certificate"));
+        eventually("the certificate", || directory.exists());
+        let files = fs::read_dir(directory).unwrap().map(|file| file.unwrap().path());
+        let files: Vec<_> = files.map(|path| fs::read(path).unwrap()).collect();
+        assert!(files.iter().any(|file| !canaries.find(file).is_empty()), "{secret}: the key is there");
+    };
+    set("pem", pem(canaries.of("pem")), "application/x-pem-file");
+    files("pem");
+    let bundle = fs::read(world.path("secrets/pem/certificate/bundle.pfx")).unwrap();
+    set("pfx", STANDARD.encode(bundle), "application/x-pkcs12");
+    files("pfx");
+}
+
+/// A certificate whose key is the beginning of `canary`: an Ed25519 key may be any 32 bytes.
+fn pem(canary: &str) -> String {
+    // RFC 8410: version 0, id-Ed25519, and an octet string in an octet string.
+    const PKCS8: [u8; 16] = [0x30, 0x2e, 2, 1, 0, 0x30, 5, 6, 3, 0x2b, 0x65, 0x70, 4, 0x22, 4, 0x20];
+    let key = rcgen::KeyPair::try_from([&PKCS8, &canary.as_bytes()[..32]].concat()).unwrap();
+    let certificate = rcgen::CertificateParams::new(["web.example".to_owned()]).unwrap().self_signed(&key).unwrap();
+    key.serialize_pem() + &certificate.pem()
 }
 
 /// Every way that ends in an error.

@@ -183,6 +183,11 @@ impl SecretValue {
         self.0.expose().is_empty()
     }
 
+    /// The memory that it takes, in bytes: at most a quarter more than its length.
+    pub fn room(&self) -> usize {
+        self.0.room()
+    }
+
     /// To know when it is gone.
     pub fn watch(&self) -> ValueWatch {
         ValueWatch(Arc::downgrade(&self.0))

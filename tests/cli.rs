@@ -226,6 +226,9 @@ fn options_page() -> String {
             format!("| `{}{value}` | `--{}` | {default} | {} |\n", entry.name, entry.flag(), entry.help)
         })
         .collect();
+    let choices: Vec<_> = OPTIONS.iter().filter_map(|entry| Some((entry.name, entry.words()?))).collect();
+    let choices = choices.iter().map(|(name, [first, second])| format!("`{name}` is `{first}` or `{second}`"));
+    let choices = choices.collect::<Vec<_>>().join(", ");
     let ways = Auth::WORDS.map(|(word, _)| format!("`{word}`")).join(", ");
     format!(
         "# Options of a mount\n\n\
@@ -234,12 +237,12 @@ fn options_page() -> String {
          | `-o` | flag | default | |\n|---|---|---|---|\n{rows}\n\
          - DURATION has a unit: `500ms`, `15s`, `5min`, `1h 30min`, `2days`. A bare number is refused.\n\
          - RATE is a number a second: `400/s`.\n\
-         - COUNT is a whole number, or `off`: `16`.\n\
+         - COUNT is a whole number from 2 to 64, or `off`: `16`.\n\
          - SIZE has a unit: `B`, `kB`, `KiB`, `MiB`, `GiB`.\n\
          - NUMBER is a user's or a group's; mount(8) turns a name into it, akvfs alone does not.\n\
          - OCTAL is permissions as chmod(1) has them: `0640`.\n\
          - FILE is a path. One with a comma stands between double quotes in `-o`: `ca_file=\"/etc/a,b.pem\"`.\n\
-         - WORD is one of the words that its line names: `keep`, `as_before`.\n\
+         - WORD is one of two: {choices}.\n\
          - WAY is one of {ways}.\n\
          - COMMAND is a line for the shell: `on_change='systemctl reload nginx'`.\n\
          - An option that shows no `=` here is on when it is named; `=false` switches it off.\n\n\

@@ -23,7 +23,7 @@ use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 
 /// For what must happen at all.
 const SOON: Duration = Duration::from_secs(20);
-/// DESIGN 5: an end that was asked for, whatever the vault does.
+/// An end that was asked for, whatever the vault does.
 const END_LIMIT: Duration = Duration::from_secs(5);
 
 /// A vault of the test's own.
@@ -31,7 +31,11 @@ struct Vault(Server);
 
 impl Vault {
     fn new() -> Self {
-        let vault = Self(Server::start(ServeOptions::default(), SystemClock::shared()).unwrap());
+        Self::with(ServeOptions::default())
+    }
+
+    fn with(options: ServeOptions) -> Self {
+        let vault = Self(Server::start(options, SystemClock::shared()).unwrap());
         vault.set("first");
         vault
     }
@@ -275,6 +279,15 @@ fn a_mount_that_does_not_become_usable_is_given_up() {
     assert_eq!(output.status.code(), Some(32), "{said}");
     assert!(said.starts_with("akvfs: cannot mount http://127.0.0.1:") && said.matches('\n').count() == 1, "{said}");
     assert_eq!(mountinfo::top_at(&place.path().canonicalize().unwrap()).unwrap(), None);
+}
+
+#[test]
+fn a_first_answer_may_take_as_long_as_the_mount_may() {
+    let slow = ServeOptions { latency: Duration::from_millis(700), ..ServeOptions::default() };
+    let vault = Vault::with(slow);
+    // Two answers come before it is usable: the challenge, and the one that is meant.
+    let Some(service) = Service::start(&vault, &["-o", "timeout=1s,mount_timeout=50s"]) else { return };
+    assert!(service.is_mounted());
 }
 
 #[test]

@@ -17,7 +17,7 @@ use super::state::{Listing, Refusal, SETTLE_LIMIT, Settling, State};
 
 /// How long a listing that still shows what we deleted is taken for late (recorded: a get is 404 at once).
 const LATE_LISTING: Duration = Duration::from_secs(60);
-/// How long after its date a change may have a twin of the same date, in seconds (DESIGN 4: two).
+/// How long after its date a change may have a twin of the same date, in seconds (two were seen).
 const GRAIN: i64 = 2;
 /// How many refusals are remembered. Whoever may get but not list can ask for any name there could be.
 const MAX_REFUSED: usize = 4096;

@@ -42,7 +42,7 @@ pub struct Values {
 }
 
 fn cost(kept: &Kept) -> usize {
-    kept.value.len() + ENTRY_OVERHEAD
+    kept.value.room() + ENTRY_OVERHEAD
 }
 
 impl Values {
@@ -112,7 +112,8 @@ mod tests {
 
     #[test]
     fn the_least_recently_used_goes_first_when_bytes_run_out() {
-        let mut values = Values::new(3 * (1000 + ENTRY_OVERHEAD), 100, Arc::default());
+        // 24 bytes are lost behind a value of 1,000.
+        let mut values = Values::new(3 * (1024 + ENTRY_OVERHEAD), 100, Arc::default());
         for name in ["a", "b", "c"] {
             put(&mut values, name, 1000);
         }
@@ -121,10 +122,10 @@ mod tests {
         assert!(held(&mut values, "a") && !held(&mut values, "b") && held(&mut values, "d"));
         values.forget(&SecretName::parse("A").expect("legal"));
         assert!(!held(&mut values, "a"));
-        assert_eq!(values.bytes, 2 * (1000 + ENTRY_OVERHEAD));
+        assert_eq!(values.bytes, 2 * (1024 + ENTRY_OVERHEAD));
         let metrics = &values.metrics;
         assert_eq!((metrics.evictions.get(), metrics.values.get()), (1, 2));
-        assert_eq!(metrics.bytes.get(), 2 * (1000 + ENTRY_OVERHEAD) as u64);
+        assert_eq!(metrics.bytes.get(), 2 * (1024 + ENTRY_OVERHEAD) as u64);
     }
 
     #[test]
@@ -133,7 +134,7 @@ mod tests {
         for _ in 0..3 {
             put(&mut values, "a", 100);
         }
-        assert_eq!((values.bytes, values.metrics.evictions.get()), (100 + ENTRY_OVERHEAD, 0));
+        assert_eq!((values.bytes, values.metrics.evictions.get()), (128 + ENTRY_OVERHEAD, 0));
         for name in ["b", "c"] {
             put(&mut values, name, 100);
         }

@@ -196,7 +196,7 @@ impl CachedStore {
         answer
     }
 
-    /// Waits while a deletion or a recovery is not visible yet (PROTOCOL 7: up to minutes).
+    /// Waits while a deletion or a recovery is not visible yet (up to minutes).
     fn until_settled<T>(
         &self,
         name: &SecretName,

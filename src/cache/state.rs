@@ -17,7 +17,7 @@ use super::CacheOptions;
 use super::fresh::Fresh;
 use super::lru::Values;
 
-/// How long our own deletion or recovery outweighs what the vault shows (recorded: up to 149 s, PROTOCOL 7).
+/// How long our own deletion or recovery outweighs what the vault shows (up to 149 s, as recorded).
 pub(super) const SETTLE_LIMIT: Duration = Duration::from_secs(300);
 
 /// Where a name belongs after a change of ours.

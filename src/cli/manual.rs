@@ -3,7 +3,7 @@
 use clap::{Arg, Command};
 use clap_mangen::roff::{Inline, Roff, bold, italic, roman};
 
-use crate::mount::options::{Auth, OPTIONS};
+use crate::mount::options::{Auth, Entry, OPTIONS};
 
 const SOURCES: &[(&str, &str)] = &[
     ("NAME", "a vault of the public cloud: https://NAME.vault.azure.net"),
@@ -68,9 +68,10 @@ pub(super) fn helper() -> String {
     }
     page.control("PP", []);
     page.text([roman(format!(
-        "A DURATION has a unit (500ms, 15s, 5min, 1h), a RATE is a number a second (400/s), a COUNT a whole number or off, a SIZE has a unit (64MiB), OCTAL \
-         is permissions (0640), the WORD of final_newline is keep or as_before, a WAY is one of {}. Words of fstab(5) that mean nothing here are accepted and change \
+        "A DURATION has a unit (500ms, 15s, 5min, 1h), a RATE is a number a second (400/s), a COUNT a whole number from 2 to 64 or off, a SIZE has a unit (64MiB), OCTAL \
+         is permissions (0640), {}, a WAY is one of {}. Words of fstab(5) that mean nothing here are accepted and change \
          nothing; nosuid, nodev and noexec always hold; remount is refused. Secrets are never accepted as options.",
+        choices(),
         Auth::WORDS.map(|(word, _)| word).join(", ")
     ))]);
     list_section(&mut page, "EXIT STATUS", EXIT_STATUS);
@@ -81,6 +82,12 @@ pub(super) fn helper() -> String {
     page.text([bold("contoso /mnt/vault akvfs ro,ttl=10s,nofail,_netdev 0 0")]);
     see_also(&mut page, "akvfs(1), mount(8), fstab(5), systemd.mount(5)");
     page.to_roff()
+}
+
+/// Which words an option takes that takes one of two.
+fn choices() -> String {
+    let one = |entry: &Entry| entry.words().map(|[first, second]| format!("{} is {first} or {second}", entry.name));
+    OPTIONS.iter().filter_map(one).collect::<Vec<_>>().join(", ")
 }
 
 const FLAGS: &[(&str, &str)] = &[

@@ -151,7 +151,7 @@ impl Form {
 }
 
 /// Whether a content type says that the value is a certificate with its key: `application/x-pkcs12` or
-/// `application/x-pem-file` (PROTOCOL.md 12), in any case and with any parameters.
+/// `application/x-pem-file`, in any case and with any parameters.
 pub fn is_certificate(content_type: Option<&str>) -> bool {
     content_type.and_then(Form::of).is_some()
 }

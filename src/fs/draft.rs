@@ -290,7 +290,7 @@ fn value_too_big() -> FsError {
     FsError::refused(libc::EFBIG, "a value has at most 25600 bytes")
 }
 
-/// Whether `name` is a temporary file's by its look: DESIGN's one list.
+/// Whether `name` is a temporary file's by its look: the one list.
 pub fn is_temporary(name: &str) -> bool {
     const ENDINGS: [&str; 10] = ["~", ".swp", ".swx", ".tmp", ".temp", ".new", ".part", ".bak", ".orig", ".lock"];
     name.starts_with(['.', '#']) || ENDINGS.iter().any(|ending| name.ends_with(ending))

@@ -15,7 +15,7 @@ use super::errno::{FsError, errno_name, remedy};
 use super::lookup::{CERTIFICATE, CURRENT, META, VALUE, VERSIONS};
 use super::tree::{Face, Ino, Node};
 
-/// How many failures are kept (DESIGN 5).
+/// How many failures are kept.
 const KEPT: usize = 100;
 
 /// What was asked for: the system call's word, and the file: an inode, or a name in one.

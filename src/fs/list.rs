@@ -190,7 +190,7 @@ impl SecretFs {
         }
     }
 
-    /// `value` comes first, because what removes a directory unlinks in this order (SAVES.md 4).
+    /// `value` comes first, because what removes a directory unlinks in this order.
     fn entries_of(&self, call: &Call, secret: &SecretName) -> FsResult<Vec<DirEntry>> {
         let mut entries = Vec::new();
         let home = self.home(call, secret)?;

@@ -1,7 +1,7 @@
 //! What a name stands for.
 //!
 //! A look-up answers from the listing. What it cannot know without asking (a value's size) it leaves to the `getattr`
-//! that the kernel sends next, because a slow look-up would hold up every change to its directory (FUSE.md 3.3).
+//! that the kernel sends next, because a slow look-up would hold up every change to its directory.
 
 use std::time::Duration;
 

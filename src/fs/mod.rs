@@ -123,7 +123,7 @@ pub enum Notice {
     Content(Ino),
 }
 
-/// The way to the kernel's caches. Telling never happens on the caller's thread (FUSE.md 3.3).
+/// The way to the kernel's caches. Telling never happens on the caller's thread.
 pub trait Kernel: Send + Sync {
     /// Hands a notice over.
     fn tell(&self, notice: Notice);

@@ -1,8 +1,8 @@
 //! Opening, reading, closing.
 //!
 //! Who opens a value for writing is sent back once (ESTALE): the kernel then looks the name up again, and the look-up
-//! gives him an inode of his own. So nothing that he writes can be seen through the version that others read
-//! (SAVES.md 1 and 2).
+//! gives him an inode of his own. So nothing that he writes can be seen through the version that others
+//! read.
 
 use std::collections::BTreeSet;
 

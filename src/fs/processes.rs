@@ -1,5 +1,5 @@
 //! What can be known of a caller: its process, its descendants, which files they hold open, and whether it was
-//! killed. SAVES.md's rules for "who may still write" rest on it.
+//! killed. The rule of who may still write rests on it (`write`).
 //!
 //! Only `status`, `fdinfo` and `children` are read: `fd/` links and `stat` of a process in the middle of an exec wait for
 //! that exec, which may itself be waiting for our answer (measured). `stat` is safe once the process is exiting.

@@ -3,7 +3,7 @@
 //! `mv`, `install` and `tar` onto an existing name unlink it first and create it anew. So an unlinked `value` is only hidden;
 //! the deletion is sent after a delay, and a new file of that name takes it back. What removes a directory tree unlinks
 //! everything below first: what is left of a secret that is going can be unlinked without effect by the process that
-//! removes it (SAVES.md 4).
+//! removes it.
 
 use crate::secret::{NameError, SecretName};
 use crate::store::{ErrorKind, Operation, StoreError, Wait};

@@ -16,9 +16,9 @@ use super::processes::Process;
 use super::tree::{DraftId, Face, Ino, Node, ROOT, Tree};
 use super::wake::Waking;
 
-/// How long a thread whose open was answered ESTALE has to come back (measured: at once; SAVES.md 2).
+/// How long a thread whose open was answered ESTALE has to come back (measured: at once).
 const BOUNCE_LIMIT: Duration = Duration::from_secs(2);
-/// How long a process that removes a directory is believed to be still at it (SAVES.md 4).
+/// How long a process that removes a directory is believed to be still at it.
 pub const REMOVER_LIMIT: Duration = Duration::from_secs(30);
 
 /// How soon the kernel repeats a look-up that failed (at once; this is for a busy machine).

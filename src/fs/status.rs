@@ -12,7 +12,7 @@ use super::SecretFs;
 use super::draft::{Draft, Target};
 
 /// How long a temporary file whose name is no temporary one may stand closed before it is told of: a rename, if one
-/// was meant, comes at once (DESIGN 2).
+/// was meant, comes at once.
 const LEFT_AFTER: Duration = Duration::from_secs(60);
 
 /// How many of the secrets that are read most are told.

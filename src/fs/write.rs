@@ -2,7 +2,7 @@
 //!
 //! When is a save complete? Not at the first close: shells close duplicates before they write, and children that inherit
 //! the descriptor close it when they exit. A close saves when no process that wrote, nor a descendant of one, can still
-//! write; otherwise the last close does (SAVES.md 3).
+//! write; otherwise the last close does.
 
 use crate::secret::SecretName;
 use crate::store::{ErrorKind, Wait};
@@ -209,7 +209,7 @@ impl SecretFs {
             (Node::Backup(_), Some(_)) => Err(in_use()),
             (Node::Value(secret, face), Some(size)) => {
                 self.truncate_value(call, &secret, face, size)?;
-                // The old version keeps its length: answering another would cut it under its readers (SAVES.md 1).
+                // The old version keeps its length: answering another would cut it under its readers.
                 Ok(before)
             }
             (Node::OldVersion(..), Some(_)) => {

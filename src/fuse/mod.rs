@@ -94,7 +94,7 @@ impl Serving {
             }
         };
         // Never dropped: its drop unmounts whatever is at `dir` by then, even when the mount is gone already
-        // (fuser 0.18, FUSE.md 1). Whoever mounted here unmounts, by name.
+        // (fuser 0.18). Whoever mounted here unmounts, by name.
         let session = ManuallyDrop::new(session.spawn()?);
         announcer.start(session.notifier())?;
         // SAFETY: `session` is not dropped and not used again, so the handle is moved out of it once.

@@ -1,7 +1,7 @@
 //! The one thread that tells the kernel what to drop.
 //!
 //! A notification waits for requests under way in that directory, so it must never be sent by a thread that
-//! answers requests, nor under a lock (FUSE.md 3.3: every such mistake was a deadlock that outlives kill -9).
+//! answers requests, nor under a lock (every such mistake was a deadlock that outlives kill -9).
 
 use std::ffi::OsStr;
 use std::io;

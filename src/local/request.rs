@@ -48,7 +48,7 @@ impl Request {
 
 /// The operations of the secrets API.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[allow(missing_docs)] // the names are PROTOCOL's; [`Operation::as_str`] spells them
+#[allow(missing_docs)] // the names are the API's; [`Operation::as_str`] spells them
 pub enum Operation {
     Set,
     Get,

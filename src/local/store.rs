@@ -28,7 +28,7 @@ const LAYOUT: &[u8] = b"1";
 /// Behind every version, all of which are hexadecimal digits.
 const AFTER_VERSIONS: &str = "g";
 
-/// How long a daemon may take to end (DESIGN 5), and between two looks whether it has.
+/// How long a daemon may take to end, and between two looks whether it has.
 const ENDING: Duration = Duration::from_secs(5);
 const PAUSE: Duration = Duration::from_millis(20);
 

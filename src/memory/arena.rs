@@ -11,11 +11,13 @@ use std::sync::{LazyLock, Mutex, MutexGuard, PoisonError};
 
 use super::whole::limit;
 
-/// What is asked of the kernel at a time, in bytes: small, for each of some 36 sizes may have one that is nearly empty, and
+/// What is asked of the kernel at a time, in bytes, or a little less where places of one size do not fill it: small, for each of some 36 sizes may have one that is nearly empty, and
 /// a user may lock 8 MiB altogether.
 pub(super) const CHUNK: usize = 64 * 1024;
 /// The smallest place.
 const SMALLEST: usize = 64;
+/// The smallest page that a machine has; where they are larger, the kernel rounds up.
+const PAGE: usize = 4096;
 
 /// Places that nobody has, by size. All zeroes.
 type Free = HashMap<usize, Vec<Place>>;
@@ -58,16 +60,18 @@ pub(super) unsafe fn give_back(place: NonNull<u8>, length: usize) {
 }
 
 /// Between a power of two and the next four steps: no more than a quarter is lost.
-fn size_for(length: usize) -> usize {
+pub(super) fn size_for(length: usize) -> usize {
     let step = (length.next_power_of_two() / 8).max(SMALLEST);
     length.max(1).next_multiple_of(step)
 }
 
 fn cut(size: usize) -> impl Iterator<Item = Place> {
-    let chunk = map(CHUNK);
-    PAGES.fetch_add(CHUNK, Ordering::Relaxed);
+    let count = CHUNK / size;
+    let room = (count * size).next_multiple_of(PAGE);
+    let chunk = map(room);
+    PAGES.fetch_add(room, Ordering::Relaxed);
     // SAFETY: every place lies in the chunk.
-    (0..CHUNK / size).map(move |number| Place(unsafe { chunk.add(number * size) }))
+    (0..count).map(move |number| Place(unsafe { chunk.add(number * size) }))
 }
 
 /// Pages from the kernel.

@@ -47,7 +47,7 @@ pub use errands::Charge;
 
 /// How often it is looked whether an unlinked value's delay is over, and what was left lying.
 const TICK: Duration = Duration::from_millis(100);
-/// How long an end that was asked for waits for the vault (DESIGN 5: five seconds altogether).
+/// How long an end that was asked for waits for the vault (five seconds altogether).
 const SETTLE_LIMIT: Duration = Duration::from_secs(4);
 
 /// A mount that is usable.
@@ -121,7 +121,9 @@ pub fn start(
     let signed_in = client.clone();
     let client = Arc::new(Metered::new(Arc::new(client), metrics.clone(), clock.clone()));
     if !options.lazy_auth {
-        connect::check_answers(&*client, Wait::at_most(&*clock, options.timeout.min(settings.mount_timeout)))?;
+        // A little less, so that the reason comes before the process that waits gives up.
+        let limit = settings.mount_timeout.mul_f64(0.9);
+        connect::check_answers(&*client, Wait::at_most(&*clock, limit))?;
         tracing::debug!("the vault answers");
     }
     let store = Arc::new(CachedStore::counting(client, cache_options(options), clock.clone(), metrics.clone()));

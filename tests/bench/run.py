@@ -248,7 +248,7 @@ def machine():
         "date": datetime.datetime.now(datetime.timezone.utc).strftime("%Y-%m-%d %H:%M UTC"),
         "commit": commit + (" with changes" if changed else ""),
         "processor": f"{os.cpu_count()} cores of {processor.group(1) if processor else 'an unknown processor'}",
-        "kernel": f"Linux {platform.release()}",
+        "kernel": f"Linux {platform.release().split('-')[0]}",
         "load": [round(load, 1) for load in os.getloadavg()],
     }
 

@@ -1,4 +1,4 @@
-//! The local vault over real HTTP: what PROTOCOL.md says of the service, sentence by sentence.
+//! The local vault over real HTTP: what is known of the service, sentence by sentence.
 
 #[macro_use]
 #[path = "../support/skipped.rs"]

@@ -108,14 +108,15 @@ akvfs mount contoso /mnt/vault
 akvfs unmount /mnt/vault
 "#)),
     ("docs/operating.md", "{\"time\"", Test("every_open_of_a_value_is_audited_and_nothing_else_is")),
-    ("docs/operating.md", "/var/log/akvfs-audit.log {", Run(r#"
+    ("docs/operating.md", "/var/log/akvfs/audit.log {", Run(r#"
+mkdir -p /var/log/akvfs
 for way in 'akvfs mount' 'mount -t akvfs'; do
-  $way contoso /mnt/vault -o audit_file=/var/log/akvfs-audit.log
+  $way contoso /mnt/vault -o audit_file=/var/log/akvfs/audit.log
   cat /mnt/vault/files/db-password >/dev/null
-  eventually grep -q db-password /var/log/akvfs-audit.log
-  mv /var/log/akvfs-audit.log moved
+  eventually grep -q db-password /var/log/akvfs/audit.log
+  mv /var/log/akvfs/audit.log moved
   @5
-  eventually sh -c 'cat /mnt/vault/files/db-password && grep db-password /var/log/akvfs-audit.log'
+  eventually sh -c 'cat /mnt/vault/files/db-password && grep db-password /var/log/akvfs/audit.log'
   umount /mnt/vault
 done
 "#)),

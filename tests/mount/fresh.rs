@@ -267,7 +267,7 @@ fn a_refresh_that_is_asked_for_acts_at_once_also_where_nothing_can_be_written() 
     }
 }
 
-/// Both conditions of FUSE.md 3.3 at once: notices for a directory in which look-ups are slow, and for inodes that are
+/// Both conditions of a deadlock at once: notices for a directory in which look-ups are slow, and for inodes that are
 /// being read. `AKVFS_TEST_DEADLOCK_SECONDS` says how long.
 #[test]
 fn notices_do_not_deadlock_with_slow_look_ups_and_reads() {

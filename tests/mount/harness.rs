@@ -24,7 +24,7 @@ use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 const PROGRAM_LIMIT: Duration = Duration::from_secs(60);
 /// For a mount to appear, and for what must happen at all, on a machine with much else to do.
 pub const SOON: Duration = Duration::from_secs(30);
-/// The longest a daemon takes to end after SIGTERM (DESIGN 5).
+/// The longest a daemon takes to end after SIGTERM.
 const END_LIMIT: Duration = Duration::from_secs(5);
 /// The longest a test keeps its mount; then it is broken, so that whoever waits on it gets an error.
 const MOUNT_LIMIT: Duration = Duration::from_secs(120);

@@ -278,6 +278,11 @@ fn attributes_are_read_and_set() {
     assert_eq!(kept.content_type.as_deref(), Some("application/json"));
     assert_eq!(kept.expires_on.map(|date| date.to_string()).as_deref(), Some("2031-01-02T03:04:05Z"));
     assert_eq!(kept.tags.unwrap().into_iter().collect::<Vec<_>>(), [("team".to_owned(), "blue".to_owned())]);
+    for attribute in ["version", "id", "created_on", "updated_on", "recovery_level", "key_id"] {
+        let refused = world.bash("a", &format!(r#"setfattr -n user.akvfs.{attribute} -v x "$V""#));
+        assert!(refused.code != 0 && refused.err.contains("not permitted"), "{attribute}: {refused:?}");
+    }
+    assert!(world.bash("a", r#"getfattr -n user.akvfs.key_id "$V""#).err.contains("No such attribute"));
     assert_eq!(world.vault.versions("a").len(), 1, "properties make no version");
     world
         .bash("a", r#"setfattr -n user.akvfs.enabled -v false "$V" && ! cat "$V" && [ "$(stat -c %a "$V")" = 0 ]"#)

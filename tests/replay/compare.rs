@@ -16,7 +16,7 @@ const TOLERANCE: i64 = 2;
 /// Members that an item may have or not, or whose values are its own.
 const OPTIONAL: [&str; 6] =
     ["contentType", "tags", "managed", "attributes.enabled", "attributes.nbf", "attributes.exp"];
-/// The headers that PROTOCOL.md, section 2, lists.
+/// The headers that the service sends.
 const HEADERS: [&str; 15] = [
     "cache-control",
     "content-length",

@@ -95,6 +95,14 @@ impl Entry {
         }
     }
 
+    /// The words that it takes, if it takes one of two.
+    pub fn words(&self) -> Option<[&'static str; 2]> {
+        match self.kind {
+            Kind::Choice(_, words) => Some(words),
+            _ => None,
+        }
+    }
+
     /// The default as one would write it; `None` for a flag and where there is none.
     pub fn default_text(&self) -> Option<String> {
         self.placeholder().and_then(|_| self.text(&mut Settings::default()))

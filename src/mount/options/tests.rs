@@ -11,6 +11,29 @@ fn message(list: &str) -> String {
 }
 
 #[test]
+fn the_audit_goes_where_the_options_say() {
+    use crate::mount::audit::Target;
+    let target = |words: &str| {
+        let mut settings = Settings::default();
+        words.split(',').filter(|word| !word.is_empty()).for_each(|word| {
+            let (name, value) = word.split_once('=').map_or((word, None), |(name, value)| (name, Some(value)));
+            settings.apply(name, value).expect("an option");
+        });
+        settings.audit_target()
+    };
+    let file = || Some(Target::File("/var/log/a".into()));
+    for (words, expected) in [
+        ("", None),
+        ("audit", Some(Target::Syslog)),
+        ("audit,foreground", Some(Target::Stderr)),
+        ("audit_file=/var/log/a", file()),
+        ("audit_file=/var/log/a,foreground", file()),
+    ] {
+        assert!(target(words) == expected, "{words}");
+    }
+}
+
+#[test]
 fn every_option_is_read() {
     let all = parse(
         "ro,allow_purge,purge_after=2h,delete_delay=3s,ttl=1min,timeout=5s,write_timeout=6s,max_requests=10/s,\

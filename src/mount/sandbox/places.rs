@@ -14,7 +14,7 @@ const KNOWN: ABI = ABI::V6;
 
 /// What every daemon reads later: how names are resolved and by which libraries, certificate authorities, time zones, and
 /// what everybody may see of processes. Directories, for a file that is replaced is another one.
-const ALWAYS_READ: [&str; 14] = [
+const ALWAYS_READ: [&str; 13] = [
     "/etc",
     "/usr",
     "/lib",
@@ -28,8 +28,6 @@ const ALWAYS_READ: [&str; 14] = [
     "/proc",
     "/dev/urandom",
     "/dev/random",
-    // The token files of a machine that Azure Arc manages.
-    "/var/opt/azcmagent/tokens",
 ];
 
 /// What a mount with its options needs beyond that.

@@ -27,14 +27,7 @@ pub fn connect(
     clock: &Arc<dyn Clock>,
 ) -> Result<(SecretClient, Option<Server>), MountError> {
     let client = |url: &str, tokens: Arc<dyn TokenSource>, verify: bool| {
-        let options = ClientOptions {
-            ca_file: options.ca_file.clone(),
-            verify_challenge_resource: verify,
-            max_requests: options.max_requests,
-            max_writes: options.max_writes,
-            time_limit: options.write_timeout,
-            ..ClientOptions::default()
-        };
+        let options = ClientOptions { verify_challenge_resource: verify, ..client_options(options) };
         let client = SecretClient::new(url, tokens, options, clock.clone());
         client.map_err(|error| MountError::Client(error.to_string()))
     };
@@ -58,6 +51,19 @@ pub fn connect(
                 azure_tokens(how, runner, clock.clone()).map_err(|error| MountError::Client(error.to_string()))?;
             Ok((client(url, tokens, true)?, None))
         }
+    }
+}
+
+/// A third of the time of a read for each of its tries: who gives a slow vault more time gives more to each answer.
+fn client_options(options: &MountOptions) -> ClientOptions {
+    let usual = ClientOptions::default();
+    ClientOptions {
+        ca_file: options.ca_file.clone(),
+        max_requests: options.max_requests,
+        max_writes: options.max_writes,
+        time_limit: options.write_timeout,
+        try_timeout: usual.try_timeout.max(options.timeout / 3),
+        ..usual
     }
 }
 
@@ -97,5 +103,20 @@ pub(super) fn check_answers(client: &dyn SecretStore, wait: Wait) -> Result<(), 
         Ok(_) => Ok(()),
         Err(error) if error.kind == ErrorKind::Forbidden => Ok(()),
         Err(error) => Err(MountError::Vault { error }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    #[test]
+    fn a_longer_timeout_gives_each_try_more_time() {
+        for (timeout, a_try) in [(15, 5), (60, 20), (1, 5)] {
+            let options = MountOptions { timeout: Duration::from_secs(timeout), ..MountOptions::default() };
+            assert_eq!(client_options(&options).try_timeout, Duration::from_secs(a_try), "{timeout}");
+        }
     }
 }

@@ -11,8 +11,6 @@ use crate::vault::Reach;
 
 /// Identity services, and the metadata service of an Azure machine.
 const ALWAYS_ASKED: [u16; 2] = [443, 80];
-/// Where Azure Arc's metadata service listens (Microsoft's "Authenticate against Azure resources with Azure Arc").
-const ARC: u16 = 40342;
 /// DNS, where an answer is too long for a datagram.
 const DNS: u16 = 53;
 /// Variables with the URL of a proxy.
@@ -27,7 +25,7 @@ pub(super) fn needs(settings: &Settings, url: &str) -> Needs {
     let authorities = AUTHORITIES.iter().filter_map(variable).map(PathBuf::from);
     let files = reach.files.into_iter().chain(settings.mount.ca_file.clone()).chain(authorities);
     let services = reach.services.into_iter().chain(PROXIES.iter().filter_map(variable)).chain([url.to_owned()]);
-    let fixed = ALWAYS_ASKED.into_iter().chain([ARC, DNS]);
+    let fixed = ALWAYS_ASKED.into_iter().chain([DNS]);
     Needs {
         reads: files.flat_map(|file| [directory_of(&file), file]).collect(),
         writes: match settings.audit_target() {

@@ -284,7 +284,7 @@ fn is_legal(name: &str) -> bool {
     NAMES.contains(&name) || matches!(name, "4913" | "put")
 }
 
-/// The endings of DESIGN 2 that occur here.
+/// The endings of temporary names that occur here.
 fn is_temporary(name: &str) -> bool {
     name.starts_with('.') || name.ends_with('~')
 }

@@ -386,7 +386,7 @@ fn a_walk_through_ten_times_its_room_fills_it_and_no_more() {
     }
     assert!(metrics.bytes.get() > ROOM as u64 * 95 / 100, "{} bytes", metrics.bytes.get());
     on.vault.forget_calls();
-    let last = &names[names.len() - (ROOM / (MAX_VALUE + 1024))..];
+    let last = &names[names.len() - (ROOM / (value(&longest).room() + 1024))..];
     assert!(last.iter().all(|secret| on.get(secret).is_ok()) && on.gets() == 0, "the last ones are there");
 }
 

@@ -96,9 +96,18 @@ impl State {
         self.doubted.remove(name);
         self.doubted_deleted.remove(name);
         self.settling.remove(name);
+        self.doubt_versions_without(properties);
         self.current.insert(name.clone(), Fresh::new(properties.clone(), asked));
         put(&mut self.listing, name, (**properties).clone());
         take(&mut self.deleted, name);
+    }
+
+    /// A listing of versions that lacks the current one is older than that.
+    fn doubt_versions_without(&mut self, current: &SecretProperties) {
+        let versions = self.versions.get_mut(&current.name);
+        if let Some(old) = versions.filter(|old| old.said.iter().all(|listed| listed.version != current.version)) {
+            old.expire();
+        }
     }
 
     fn believe_refused(&mut self, name: &SecretName, error: &StoreError, asked: Moment) {

@@ -93,13 +93,17 @@ impl SecretFs {
             entries.extend(self.file_entry(item.name.as_str(), &item.name));
             // The mount's own aliases come last.
             let alias = tagged_alias(item).filter(|alias| !self.options.aliases.contains_key(*alias));
-            let alias = alias.filter(|alias| self.is_alias_of(call, alias, &item.name));
-            entries.extend(alias.and_then(|alias| self.file_entry(alias, &item.name)));
+            if let Some(alias) = alias
+                && self.is_alias_of(call, alias, &item.name)?
+            {
+                entries.extend(self.file_entry(alias, &item.name));
+            }
         }
         if rest == Rest::Nothing {
             for (alias, secret) in &self.options.aliases {
-                let is_it = self.is_alias_of(call, alias, secret);
-                entries.extend(is_it.then(|| self.file_entry(alias, secret)).flatten());
+                if self.is_alias_of(call, alias, secret)? {
+                    entries.extend(self.file_entry(alias, secret));
+                }
             }
             let scratch = self.state().scratch_names(&Place::Files);
             // What has become the name of a secret meanwhile was listed as that.
@@ -110,8 +114,16 @@ impl SecretFs {
     }
 
     /// Whether a look-up of `alias` comes to `secret`, by the alias and not by its name.
-    fn is_alias_of(&self, call: &Call, alias: &str, secret: &SecretName) -> bool {
-        alias != secret.as_str() && self.resolve(call, alias).is_ok_and(|found| found.properties.name == *secret)
+    fn is_alias_of(&self, call: &Call, alias: &str, secret: &SecretName) -> FsResult<bool> {
+        if alias == secret.as_str() {
+            return Ok(false);
+        }
+        match self.resolve(call, alias) {
+            Ok(found) => Ok(found.properties.name == *secret),
+            // It means nothing, or nothing that this identity may see.
+            Err(error) if [libc::ENOENT, libc::EACCES].contains(&error.errno()) => Ok(false),
+            Err(error) => Err(error),
+        }
     }
 
     fn file_entry(&self, name: &str, secret: &SecretName) -> Option<DirEntry> {

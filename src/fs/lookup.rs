@@ -357,12 +357,22 @@ impl SecretFs {
         wait: Wait,
     ) -> FsResult<SecretProperties> {
         match self.all_versions(secret, wait) {
-            Ok(listed) => listed.into_iter().find(|item| item.version.as_ref() == Some(version)).ok_or_else(no_entry),
+            Ok(listed) => {
+                let listed = listed.into_iter().find(|item| item.version.as_ref() == Some(version));
+                // A listing that stands in for a vault that does not answer may be older than what is known to be current.
+                listed.or_else(|| self.known_current(secret, version)).ok_or_else(no_entry)
+            }
             Err(error) if error.kind == ErrorKind::Forbidden => {
                 Ok(self.store.get(secret, Some(version), wait)?.properties)
             }
             Err(error) => Err(error.into()),
         }
+    }
+
+    /// This version, if it is the current one as far as is known.
+    fn known_current(&self, secret: &SecretName, version: &Version) -> Option<SecretProperties> {
+        let found = self.store.find(secret, Wait::No).ok();
+        found.filter(|found| found.current.as_ref() == Some(version)).map(|found| found.properties)
     }
 
     /// What a secret's directory is now.
@@ -409,7 +419,10 @@ impl SecretFs {
                 }
                 Ok(Home::Live(Box::new(found)))
             }
-            Err(error) if is_newborn && error.kind != ErrorKind::NotInMemory => Ok(Home::Newborn),
+            // Who may neither get nor list hears no more than that.
+            Err(error) if is_newborn && matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden) => {
+                Ok(Home::Newborn)
+            }
             Err(error) if error.kind == ErrorKind::NotFound && has_ghosts => {
                 let process = self.process(call);
                 let is_ghost = self.state().is_ghost_of(secret, process, self.now());

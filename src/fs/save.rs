@@ -91,16 +91,21 @@ impl SecretFs {
             Err(error) => match error.kind {
                 ErrorKind::NotFound => Ok(self.new_secret(secret)),
                 // An identity may be allowed to set and not to get; the listing then tells the tags.
-                ErrorKind::Forbidden => Ok(self.listed_before(secret, wait)),
+                ErrorKind::Forbidden => self.listed_before(secret, wait),
                 _ => Err(error.into()),
             },
         }
     }
 
-    fn listed_before(&self, secret: &SecretName, wait: Wait) -> Before {
+    fn listed_before(&self, secret: &SecretName, wait: Wait) -> FsResult<Before> {
         match self.store.find(secret, wait) {
-            Ok(found) => Before::Unreadable(Box::new(found.properties)),
-            Err(_) => self.new_secret(secret),
+            Ok(found) => Ok(Before::Unreadable(Box::new(found.properties))),
+            // Who may neither get nor list can only set.
+            Err(error) if matches!(error.kind, ErrorKind::NotFound | ErrorKind::Forbidden) => {
+                Ok(self.new_secret(secret))
+            }
+            // Tags that cannot be carried over must not be lost.
+            Err(error) => Err(error.into()),
         }
     }
 

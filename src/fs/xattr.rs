@@ -26,9 +26,13 @@ impl SecretFs {
         found.map(|(_, value)| value.into_bytes()).ok_or_else(|| FsError::plain(libc::ENODATA))
     }
 
-    /// The names of all attributes, each closed by a NUL.
+    /// The names of all attributes, each closed by a NUL. None where there can be none, or none may be seen.
     pub fn listxattr(&self, call: &Call, ino: Ino) -> FsResult<Vec<u8>> {
-        let Ok(properties) = self.attributed(call, ino) else { return Ok(Vec::new()) };
+        let properties = match self.attributed(call, ino) {
+            Ok(properties) => properties,
+            Err(error) if [libc::EOPNOTSUPP, libc::EACCES].contains(&error.errno()) => return Ok(Vec::new()),
+            Err(error) => return Err(error),
+        };
         Ok(all(&properties).into_iter().flat_map(|(key, _)| format!("{PREFIX}{key}\0").into_bytes()).collect())
     }
 

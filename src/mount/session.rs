@@ -294,18 +294,17 @@ impl Session {
             tracing::warn!("{path} was written, and never renamed to what it was meant to be: it is lost");
         }
         announcer.stop();
-        match reason {
+        let ended = match reason {
             Reason::Unmounted => match loops.join() {
                 Ok(Ok(())) => Ok(()),
                 Ok(Err(error)) => Err(MountError::Kernel(format!("the mount broke: {error}"))),
                 Err(_) => Err(MountError::Kernel("the mount broke inside".to_owned())),
             },
-            Reason::Asked => {
-                let detached = attended::unmount(&attendant);
-                fs.settle(wait);
-                detached.map_err(|error| MountError::Kernel(error.to_string()))
-            }
-        }
+            Reason::Asked => attended::unmount(&attendant).map_err(|error| MountError::Kernel(error.to_string())),
+        };
+        // A release behind the last close may still save, also where somebody else has unmounted.
+        fs.settle(wait);
+        ended
     }
 }
 

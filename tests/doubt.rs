@@ -63,7 +63,7 @@ impl Scene {
 
     /// The next calls of this operation fail.
     fn break_down(&self, operation: Operation, kind: ErrorKind) {
-        (0..20).for_each(|_| self.vault.fail_next(operation, kind.clone()));
+        (0..20).for_each(|_| self.vault.fail_next(operation, kind));
     }
 }
 

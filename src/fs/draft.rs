@@ -42,6 +42,17 @@ pub enum Target {
     Nameless,
 }
 
+impl Target {
+    fn limit(&self) -> usize {
+        match self {
+            // The service's own limit.
+            Self::Value(..) => MAX_VALUE,
+            Self::Restore(_) | Self::Scratch(Place::Backups, _) => MAX_BACKUP,
+            Self::Meta(..) | Self::Scratch(..) | Self::Control(_) | Self::Nameless => MAX_SCRATCH,
+        }
+    }
+}
+
 /// Where temporary files stand.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Place {
@@ -91,7 +102,7 @@ pub struct Draft {
     pub growth: Growth,
     /// The most it may hold, in bytes.
     pub limit: usize,
-    /// Whether a rename made it `value`, so that by path another inode is meant from now on.
+    /// Whether a rename made it `value` (or saved it as something else), so that by path another inode is meant from now on.
     pub retired: bool,
     /// The file that was moved aside and by whom, if this is the copy of it and no save has succeeded since: his way
     /// back.
@@ -127,15 +138,9 @@ impl fmt::Debug for Draft {
 impl Draft {
     /// An empty draft, not loaded.
     pub fn new(target: Target, ino: Ino, shown: Ino) -> Self {
-        let limit = match &target {
-            // The service's own limit.
-            Target::Value(..) => MAX_VALUE,
-            Target::Restore(_) | Target::Scratch(Place::Backups, _) => MAX_BACKUP,
-            Target::Meta(..) | Target::Scratch(..) | Target::Control(_) | Target::Nameless => MAX_SCRATCH,
-        };
         Self {
+            limit: target.limit(),
             target,
-            limit,
             ino,
             shown,
             uid: 0,
@@ -174,6 +179,13 @@ impl Draft {
             self.growth = if is_temporary(name) { Growth::Free } else { Growth::Never };
         }
         self.target = Target::Scratch(place.clone(), name.to_owned());
+    }
+
+    /// A rename saved it as `target`, as far as it was written then: what was written since is saved as that, too.
+    pub fn become_saved(&mut self, target: Target, writes: u64) {
+        (self.limit, self.growth, self.retired) = (target.limit(), Growth::Free, true);
+        self.dirty = self.writes != writes;
+        self.target = target;
     }
 
     /// Nothing becomes of it any more.

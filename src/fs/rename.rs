@@ -3,9 +3,11 @@
 //! The kernel keeps the lock on both directories until it has the answer, so nothing here waits for the kernel to
 //! drop a name; it is told to, and does so after the answer.
 
+use std::sync::PoisonError;
+
 use crate::secret::{MAX_VALUE, SecretName};
 
-use super::draft::{Growth, Place, Target, is_temporary};
+use super::draft::{Place, Target, is_temporary};
 use super::errno::{FsError, FsResult};
 use super::lookup::{CERTIFICATE, Home, META, VALUE, VERSIONS, parse_existing};
 use super::save::owned;
@@ -121,7 +123,7 @@ impl SecretFs {
                 self.kernel.tell(Notice::Entry(new_parent, new_name.to_owned()));
                 Ok(())
             }
-            (Some(id), Goal::Restore) => self.rename_to_backup(call, id),
+            (Some(id), Goal::Restore) => self.rename_to_backup(call, id, new_name),
             (Some(id), Goal::Meta(secret)) => self.rename_to_meta(call, id, &secret),
             (Some(id), Goal::Scratch) => self.rename_scratch(id, to, new_name),
             (None, Goal::Scratch) => self.move_aside(call, (from, name), (to, new_name), new_parent),
@@ -173,37 +175,53 @@ impl SecretFs {
             state.removals.remove(secret);
             state.movers.remove(&(secret.clone(), face));
         }
-        let bytes = self.with_draft(id, |draft| draft.whole())?;
+        let saving = self.saving(id)?;
+        let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, writes) = self.with_draft(id, |draft| Ok((draft.whole()?, draft.writes)))?;
         if face == Face::Value && bytes.len() > MAX_VALUE {
             return Err(FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"));
         }
         self.save_value(secret, face, &bytes, call.wait)?;
         self.state().is_saved(secret);
         self.with_draft(id, |draft| {
-            draft.target = Target::Value(secret.clone(), face);
-            draft.retired = true;
-            (draft.limit, draft.growth) = (MAX_VALUE, Growth::Free);
-            draft.dirty = false;
+            draft.become_saved(Target::Value(secret.clone(), face), writes);
             Ok(())
         })?;
         self.state().drop_if_unused(id);
         Ok(())
     }
 
-    fn rename_to_backup(&self, call: &Call, id: DraftId) -> FsResult<()> {
-        let bytes = self.with_draft(id, |draft| draft.whole())?;
+    fn rename_to_backup(&self, call: &Call, id: DraftId, name: &str) -> FsResult<()> {
+        let saving = self.saving(id)?;
+        let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, writes) = self.with_draft(id, |draft| Ok((draft.whole()?, draft.writes)))?;
         self.restore(&bytes, call.wait)?;
-        self.unlink_draft(id);
+        self.leave_name(id, Target::Restore(name.to_owned()), writes);
         Ok(())
     }
 
     fn rename_to_meta(&self, call: &Call, id: DraftId, secret: &SecretName) -> FsResult<()> {
-        let bytes = self.with_draft(id, |draft| draft.whole())?;
+        let saving = self.saving(id)?;
+        let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
+        let (bytes, writes) = self.with_draft(id, |draft| Ok((draft.whole()?, draft.writes)))?;
         self.save_meta(secret, None, &bytes, call.wait)?;
-        self.unlink_draft(id);
+        self.leave_name(id, Target::Meta(secret.clone(), None), writes);
         let dir = self.state().tree.intern(&Node::Dir(secret.clone()));
         self.kernel.tell(Notice::Entry(dir, META.to_owned()));
         Ok(())
+    }
+
+    /// A temporary file was saved as `target` and is no file any more, unless somebody wrote into it meanwhile: his close
+    /// saves that, or hears why not.
+    fn leave_name(&self, id: DraftId, target: Target, writes: u64) {
+        let mut state = self.state();
+        if let Some(draft) = state.drafts.get_mut(&id) {
+            match draft.writes == writes {
+                true => draft.lose_name(),
+                false => draft.become_saved(target, writes),
+            }
+        }
+        state.drop_if_unused(id);
     }
 
     fn rename_scratch(&self, id: DraftId, to: &Place, new_name: &str) -> FsResult<()> {

@@ -1,6 +1,6 @@
 //! Saving: a draft's bytes become a new version, or changed properties.
 
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use zeroize::Zeroizing;
 
@@ -8,6 +8,7 @@ use crate::secret::{
     KeyVaultSecret, MAX_VALUE, SecretAttributes, SecretName, SecretProperties, SecretValue, Timestamp, Version,
 };
 use crate::store::{ErrorKind, StoreError, Wait};
+use crate::sync::Mutex;
 
 use super::certificate::CertificateFile;
 use super::content::Content;
@@ -21,7 +22,7 @@ use super::{Notice, SecretFs};
 impl SecretFs {
     /// Saves what a draft holds, if it holds anything new.
     pub(super) fn save(&self, id: DraftId, wait: Wait) -> FsResult<()> {
-        let saving = self.with_draft(id, |draft| Ok(draft.saving.clone()))?;
+        let saving = self.saving(id)?;
         let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
         let Some(Unsaved { target, bytes, writes }) = self.unsaved(id)? else { return Ok(()) };
         match &target {
@@ -33,6 +34,11 @@ impl SecretFs {
         }
         self.settle_change(wait);
         self.saved(id, writes)
+    }
+
+    /// What is locked while a draft is saved, by whatever way: one save at a time, and an end of the mount waits for it.
+    pub(super) fn saving(&self, id: DraftId) -> FsResult<Arc<Mutex<()>>> {
+        self.with_draft(id, |draft| Ok(draft.saving.clone()))
     }
 
     fn saved(&self, id: DraftId, writes: u64) -> FsResult<()> {

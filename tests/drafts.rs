@@ -1,0 +1,150 @@
+//! Temporary files from inside: what is written while one is renamed, how much all hold together, and how long a copy of
+//! a value stands.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+mod support;
+
+use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
+
+use akvfs::fs::errno::FsResult;
+use akvfs::fs::tree::{Ino, ROOT};
+use akvfs::fs::{Call, FsOptions, Kernel, Notice, OpenFlags, RenameMode, SecretFs};
+use akvfs::secret::SecretAttributes;
+use akvfs::store::{Operation, SecretStore, Wait};
+
+use support::{Alone, ManualClock, ModelStore, name, value};
+
+/// A kernel that is told in vain.
+struct Deaf;
+
+impl Kernel for Deaf {
+    fn tell(&self, _notice: Notice) {}
+    fn settle(&self, _limit: Duration) -> bool {
+        true
+    }
+}
+
+struct Stage {
+    clock: Arc<ManualClock>,
+    vault: Arc<ModelStore>,
+    fs: SecretFs,
+}
+
+impl Stage {
+    /// A mount on a vault that has the secret `n`.
+    fn new() -> Self {
+        let clock = ManualClock::shared();
+        let vault = ModelStore::new(clock.clone());
+        let fs = SecretFs::new(vault.clone(), clock.clone(), Arc::new(Alone), Arc::new(Deaf), FsOptions::default());
+        let stage = Self { clock, vault, fs };
+        stage.vault.set(&name("n"), &value("old"), &SecretAttributes::default(), stage.wait(60)).unwrap();
+        stage
+    }
+
+    fn wait(&self, seconds: u64) -> Wait {
+        Wait::at_most(&*self.clock, Duration::from_secs(seconds))
+    }
+
+    fn call(&self) -> Call {
+        Call { uid: 0, gid: 0, thread: 7, wait: self.wait(60) }
+    }
+
+    fn dir(&self, path: &[&str]) -> Ino {
+        path.iter().fold(ROOT, |dir, part| self.fs.lookup(&self.call(), dir, part).unwrap().node)
+    }
+
+    /// Makes a file and leaves it open.
+    fn create(&self, dir: Ino, name: &str) -> FsResult<u64> {
+        let flags = OpenFlags { write: true, ..OpenFlags::default() };
+        self.fs.create(&self.call(), dir, name, 0o600, flags).map(|(_, opened)| opened.handle)
+    }
+
+    fn write(&self, handle: u64, offset: u64, data: &[u8]) -> FsResult<()> {
+        self.fs.write(&self.call(), handle, offset, data)
+    }
+
+    fn rename(&self, dir: Ino, from: &str, to: &str) -> FsResult<()> {
+        self.fs.rename(&self.call(), (dir, from), (dir, to), RenameMode::Replace)
+    }
+
+    fn close(&self, handle: u64) -> FsResult<()> {
+        let verdict = self.fs.flush(&self.call(), handle);
+        self.fs.release(handle).and(verdict)
+    }
+
+    fn held(&self) -> String {
+        self.vault.get(&name("n"), None, self.wait(60)).unwrap().value.expose().to_owned()
+    }
+
+    /// Renames `.x` to `to`, and does `act` while the vault has not answered.
+    fn while_renamed<T>(&self, dir: Ino, to: &str, operation: Operation, act: impl FnOnce() -> T) -> T {
+        self.vault.shut_gate(operation);
+        thread::scope(|scope| {
+            let rename = scope.spawn(|| self.rename(dir, ".x", to));
+            self.vault.wait_at_gate(operation, 1);
+            let done = act();
+            self.vault.open_gate(operation);
+            rename.join().unwrap().unwrap();
+            done
+        })
+    }
+}
+
+#[test]
+fn what_is_written_while_a_rename_waits_for_the_vault_is_saved_by_the_close() {
+    let stage = Stage::new();
+    for (path, to) in [(&["secrets", "n"][..], "value"), (&["files"], "n")] {
+        let dir = stage.dir(path);
+        let handle = stage.create(dir, ".x").unwrap();
+        stage.write(handle, 0, b"first").unwrap();
+        stage.while_renamed(dir, to, Operation::Set, || stage.write(handle, 5, b", second").unwrap());
+        assert_eq!(stage.held(), "first", "{to}");
+        stage.close(handle).unwrap();
+        assert_eq!(stage.held(), "first, second", "{to}");
+    }
+}
+
+#[test]
+fn a_document_written_while_it_is_renamed_is_saved_by_the_close() {
+    let stage = Stage::new();
+    let dir = stage.dir(&["secrets", "n"]);
+    let handle = stage.create(dir, ".x").unwrap();
+    stage.write(handle, 0, br#"{"content_type": "a/1"}"#).unwrap();
+    stage.while_renamed(dir, ".meta.json", Operation::Update, || stage.write(handle, 20, b"2").unwrap());
+    stage.close(handle).unwrap();
+    let kept = stage.vault.get(&name("n"), None, stage.wait(60)).unwrap();
+    assert_eq!(kept.properties.content_type.as_deref(), Some("a/2"));
+}
+
+#[test]
+fn a_backup_written_while_it_is_renamed_is_not_closed_with_success() {
+    let stage = Stage::new();
+    let blob = stage.vault.backup(&name("n"), stage.wait(60)).unwrap();
+    stage.vault.delete(&name("n"), stage.wait(60)).unwrap();
+    stage.vault.purge(&name("n"), stage.wait(60)).unwrap();
+    let dir = stage.dir(&["backup"]);
+    let handle = stage.create(dir, ".x").unwrap();
+    stage.write(handle, 0, blob.expose()).unwrap();
+    stage.while_renamed(dir, "n", Operation::Restore, || stage.write(handle, 0, b"x").unwrap());
+    assert_eq!(stage.held(), "old");
+    stage.close(handle).unwrap_err();
+}
+
+#[test]
+fn an_end_of_the_mount_waits_for_a_rename_that_saves() {
+    let stage = Stage::new();
+    let dir = stage.dir(&["secrets", "n"]);
+    for (to, operation) in [("value", Operation::Set), (".meta.json", Operation::Update)] {
+        let handle = stage.create(dir, ".x").unwrap();
+        stage.write(handle, 0, br#"{"content_type": "a/1"}"#).unwrap();
+        let before = stage.clock.advanced();
+        stage.while_renamed(dir, to, operation, || stage.fs.settle(stage.wait(1)));
+        assert!(stage.clock.advanced() - before >= Duration::from_secs(1), "{to}: it did not wait");
+    }
+    let before = stage.clock.advanced();
+    stage.fs.settle(stage.wait(1));
+    assert_eq!(stage.clock.advanced(), before, "nothing is under way");
+}

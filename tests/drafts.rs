@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use akvfs::fs::errno::FsResult;
 use akvfs::fs::tree::{Ino, ROOT};
-use akvfs::fs::{Call, FsOptions, Kernel, Notice, OpenFlags, RenameMode, SecretFs};
+use akvfs::fs::{Call, Change, FsOptions, Kernel, Notice, OpenFlags, RenameMode, SecretFs};
 use akvfs::secret::SecretAttributes;
 use akvfs::store::{Operation, SecretStore, Wait};
 
@@ -147,4 +147,67 @@ fn an_end_of_the_mount_waits_for_a_rename_that_saves() {
     let before = stage.clock.advanced();
     stage.fs.settle(stage.wait(1));
     assert_eq!(stage.clock.advanced(), before, "nothing is under way");
+}
+
+const MIB: u64 = 1 << 20;
+
+#[track_caller]
+fn assert_full(verdict: FsResult<()>, why: &str) {
+    let error = verdict.unwrap_err();
+    assert_eq!(error.errno(), libc::ENOSPC);
+    assert!(error.to_string().contains(why), "{error}");
+}
+
+const FULL: &str = "hold 64 MiB";
+const TOO_MANY: &str = "too many temporary files";
+
+impl Stage {
+    fn truncate(&self, handle: u64, size: u64) -> FsResult<()> {
+        let change = Change { size: Some(size), ..Change::default() };
+        self.fs.setattr(&self.call(), ROOT, Some(handle), change).map(drop)
+    }
+}
+
+#[test]
+fn all_temporary_files_hold_64_mib_however_they_grow() {
+    let stage = Stage::new();
+    let dir = stage.dir(&["backup"]);
+    let [first, second, third] = [".1", ".2", ".3"].map(|name| stage.create(dir, name).unwrap());
+    stage.truncate(first, 24 * MIB).unwrap();
+    stage.write(second, 24 * MIB - 1, b"x").unwrap();
+    assert_full(stage.truncate(third, 16 * MIB + 1), FULL);
+    assert_full(stage.write(third, 16 * MIB, b"x"), FULL);
+    stage.truncate(third, 16 * MIB).unwrap();
+    // What stands there can be written over and cut, and what was never to fit is told as before.
+    stage.write(second, 0, b"y").unwrap();
+    assert_eq!(stage.truncate(third, 25 * MIB).unwrap_err().errno(), libc::EFBIG);
+    assert_eq!(stage.write(third, 25 * MIB, b"x").unwrap_err().errno(), libc::EFBIG);
+    let value = stage.dir(&["secrets", "n", "value"]);
+    let change = Change { size: Some(5), ..Change::default() };
+    assert_full(stage.fs.setattr(&stage.call(), value, None, change).map(drop), FULL);
+    assert_full(stage.rename(stage.dir(&["secrets", "n"]), "value", "value~"), FULL);
+    assert_eq!(stage.held(), "old");
+    stage.truncate(first, 0).unwrap();
+    stage.rename(stage.dir(&["secrets", "n"]), "value", "value~").unwrap();
+}
+
+#[test]
+fn values_moved_aside_are_temporary_files_that_count() {
+    let stage = Stage::new();
+    let dir = stage.dir(&["secrets", "n"]);
+    for number in 1..4096 {
+        let made = stage.fs.create(&stage.call(), dir, &format!(".{number}"), 0o600, OpenFlags::default());
+        let (entry, opened) = made.unwrap();
+        stage.fs.release(opened.handle).unwrap();
+        stage.fs.forget(entry.node, 1);
+    }
+    let aside = |thread, to: &str| {
+        let call = Call { thread, ..stage.call() };
+        stage.fs.rename(&call, (dir, "value"), (dir, to), RenameMode::Replace)
+    };
+    aside(8, ".b1").unwrap();
+    assert_full(aside(9, ".b2"), TOO_MANY);
+    assert_full(stage.create(dir, ".c").map(drop), TOO_MANY);
+    stage.fs.unlink(&stage.call(), dir, ".1").unwrap();
+    aside(9, ".b2").unwrap();
 }

@@ -210,13 +210,21 @@ impl Draft {
 
     /// Writes `data` at `offset`; `None` appends. A gap is filled with zeros, as everywhere.
     pub fn write(&mut self, offset: Option<u64>, data: &[u8], now: i64) -> FsResult<()> {
-        let start = offset.map_or(self.bytes.len(), |offset| usize::try_from(offset).unwrap_or(usize::MAX));
-        let end = start.saturating_add(data.len());
-        let resized = self.resize(end.max(self.bytes.len()), now);
+        let start = self.start_of(offset);
+        let resized = self.resize(self.size_with(offset, data.len()), now);
         self.spoiled |= resized.is_err();
         resized?;
-        self.bytes[start..end].copy_from_slice(data);
+        self.bytes[start..start + data.len()].copy_from_slice(data);
         Ok(())
+    }
+
+    /// How long it is with `more` bytes at `offset`.
+    pub fn size_with(&self, offset: Option<u64>, more: usize) -> usize {
+        self.start_of(offset).saturating_add(more).max(self.bytes.len())
+    }
+
+    fn start_of(&self, offset: Option<u64>) -> usize {
+        offset.map_or(self.bytes.len(), |offset| usize::try_from(offset).unwrap_or(usize::MAX))
     }
 
     /// Cuts or fills with zeros.

@@ -38,6 +38,7 @@ mod open;
 mod parts;
 mod remove;
 mod rename;
+mod room;
 mod save;
 mod stat;
 mod state;

@@ -253,6 +253,7 @@ impl SecretFs {
         let content = self.bytes_to_change(call, &secret, face)?;
         let (process, now) = (self.process(call), self.seconds());
         let mut state = self.state();
+        state.check_another(content.bytes().len())?;
         state.movers.insert((secret.clone(), face), (process, self.now()));
         state.set_aside.remove(&(secret.clone(), face));
         state.replace_scratch(to, new_name, None);

@@ -138,11 +138,6 @@ impl State {
         self.drafts.iter().find(|(_, draft)| is_it(&draft.target)).map(|(id, _)| *id)
     }
 
-    /// What all drafts hold together.
-    pub fn bytes_in_drafts(&self) -> usize {
-        self.drafts.values().map(|draft| draft.bytes().len()).sum()
-    }
-
     /// Takes its name from the temporary file that a rename replaces.
     pub fn replace_scratch(&mut self, place: &Place, name: &str, by: Option<DraftId>) {
         let Some(id) = self.scratch(place, name).filter(|id| Some(*id) != by) else { return };

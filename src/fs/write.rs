@@ -19,11 +19,6 @@ use super::save::check_may_save;
 use super::tree::{DraftId, Face, Ino, Node};
 use super::{Call, SecretFs};
 
-/// How many drafts a mount holds; a leak guard, far above what editors need.
-const MAX_DRAFTS: usize = 4096;
-/// How many bytes all drafts of a mount hold together. They are in memory, and a secret is small.
-const MAX_BYTES: usize = 64 << 20;
-
 /// How often an ending mount looks whether all saves are done.
 const SETTLE_POLL: std::time::Duration = std::time::Duration::from_millis(10);
 
@@ -123,9 +118,7 @@ impl SecretFs {
     fn new_file(&self, (target, growth): (Target, Growth), call: &Call, mode: u16) -> FsResult<DraftId> {
         let now = self.seconds();
         let mut state = self.state();
-        if state.drafts.len() >= MAX_DRAFTS {
-            return Err(FsError::refused(libc::ENOSPC, "too many temporary files in this mount"));
-        }
+        state.check_another(0)?;
         if let Target::Value(secret, _) = &target {
             // A new file of that name is a save, not a removal.
             state.unhide(secret);
@@ -145,15 +138,7 @@ impl SecretFs {
         let (id, append) = self.writable(handle)?;
         self.note_writer(call, id);
         let now = self.seconds();
-        let is_full = self.state().bytes_in_drafts().saturating_add(data.len()) > MAX_BYTES;
-        self.with_draft(id, |draft| {
-            if is_full {
-                draft.spoiled = true;
-                let why = "the unsaved files of this mount hold 64 MiB: save or remove some";
-                return Err(FsError::refused(libc::ENOSPC, why));
-            }
-            draft.write((!append).then_some(offset), data, now)
-        })
+        self.state().write(id, (!append).then_some(offset), data, now)
     }
 
     fn writable(&self, handle: u64) -> FsResult<(DraftId, bool)> {
@@ -228,10 +213,10 @@ impl SecretFs {
 
     fn change_draft(&self, id: DraftId, change: Change) -> FsResult<()> {
         let now = self.seconds();
+        if let Some(size) = change.size {
+            self.state().truncate(id, size, now)?;
+        }
         self.with_draft(id, |draft| {
-            if let Some(size) = change.size {
-                draft.truncate(size, now)?;
-            }
             draft.uid = change.uid.unwrap_or(draft.uid);
             draft.gid = change.gid.unwrap_or(draft.gid);
             draft.mode = change.mode.unwrap_or(draft.mode);
@@ -260,12 +245,13 @@ impl SecretFs {
         let before = if size == 0 { None } else { Some(self.bytes_to_change(call, secret, face)?) };
         let id = self.state().new_draft(Target::Value(secret.clone(), face), None);
         let now = self.seconds();
-        let cut = self.with_draft(id, |draft| {
+        let loaded = self.with_draft(id, |draft| {
             if let Some(content) = before {
                 draft.load(content.bytes());
             }
-            draft.truncate(size, now)
+            Ok(())
         });
+        let cut = loaded.and_then(|()| self.state().truncate(id, size, now));
         let saved = cut.and_then(|()| self.save(id, call.wait));
         self.state().drop_if_unused(id);
         saved

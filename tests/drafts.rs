@@ -11,9 +11,9 @@ use std::time::Duration;
 
 use akvfs::fs::errno::FsResult;
 use akvfs::fs::tree::{Ino, ROOT};
-use akvfs::fs::{Call, Change, FsOptions, Kernel, Notice, OpenFlags, RenameMode, SecretFs};
+use akvfs::fs::{Call, FsOptions, Kernel, Notice, OpenFlags, RenameMode, SecretFs};
 use akvfs::secret::SecretAttributes;
-use akvfs::store::{Operation, SecretStore, Wait};
+use akvfs::store::{Change, News, Operation, SecretStore, Wait};
 
 use support::{Alone, ManualClock, ModelStore, name, value};
 
@@ -163,7 +163,7 @@ const TOO_MANY: &str = "too many temporary files";
 
 impl Stage {
     fn truncate(&self, handle: u64, size: u64) -> FsResult<()> {
-        let change = Change { size: Some(size), ..Change::default() };
+        let change = akvfs::fs::Change { size: Some(size), ..akvfs::fs::Change::default() };
         self.fs.setattr(&self.call(), ROOT, Some(handle), change).map(drop)
     }
 }
@@ -183,7 +183,7 @@ fn all_temporary_files_hold_64_mib_however_they_grow() {
     assert_eq!(stage.truncate(third, 25 * MIB).unwrap_err().errno(), libc::EFBIG);
     assert_eq!(stage.write(third, 25 * MIB, b"x").unwrap_err().errno(), libc::EFBIG);
     let value = stage.dir(&["secrets", "n", "value"]);
-    let change = Change { size: Some(5), ..Change::default() };
+    let change = akvfs::fs::Change { size: Some(5), ..akvfs::fs::Change::default() };
     assert_full(stage.fs.setattr(&stage.call(), value, None, change).map(drop), FULL);
     assert_full(stage.rename(stage.dir(&["secrets", "n"]), "value", "value~"), FULL);
     assert_eq!(stage.held(), "old");
@@ -210,4 +210,68 @@ fn values_moved_aside_are_temporary_files_that_count() {
     assert_full(stage.create(dir, ".c").map(drop), TOO_MANY);
     stage.fs.unlink(&stage.call(), dir, ".1").unwrap();
     aside(9, ".b2").unwrap();
+}
+
+impl Stage {
+    /// Moves the file of `n` aside, and opens the copy.
+    fn copy(&self, dir: Ino, file: &str, to: &str) -> u64 {
+        self.rename(dir, file, to).unwrap();
+        let copy = self.fs.lookup(&self.call(), dir, to).unwrap().node;
+        self.fs.open(&self.call(), copy, OpenFlags::default()).unwrap().handle
+    }
+
+    fn is_there(&self, dir: Ino, name: &str) -> bool {
+        self.fs.lookup(&self.call(), dir, name).is_ok()
+    }
+
+    fn read(&self, handle: u64) -> Vec<u8> {
+        self.fs.read(handle, 0, 100).unwrap().to_vec()
+    }
+}
+
+#[test]
+fn a_copy_that_was_moved_aside_goes_with_the_secret_that_may_no_longer_be_read() {
+    let stage = Stage::new();
+    for (path, file) in [(&["secrets", "n"][..], "value"), (&["files"], "n")] {
+        let dir = stage.dir(path);
+        let copy = stage.copy(dir, file, "n~");
+        stage.create(dir, ".own").unwrap();
+        stage.fs.heard(&Change { name: name("n"), news: News::Rotated }, false);
+        stage.fs.heard(&Change { name: name("other"), news: News::Revoked }, false);
+        assert_eq!((stage.read(copy).as_slice(), stage.is_there(dir, "n~")), (&b"old"[..], true), "{path:?}");
+        stage.fs.heard(&Change { name: name("n"), news: News::Revoked }, false);
+        assert_eq!((stage.read(copy).as_slice(), stage.is_there(dir, "n~")), (&b""[..], false), "{path:?}");
+        assert!(stage.is_there(dir, ".own"), "{path:?}: what is no copy stays");
+    }
+}
+
+#[test]
+fn a_copy_that_was_moved_aside_goes_when_the_deletion_is_sent_and_not_before() {
+    let stage = Stage::new();
+    let files = stage.dir(&["files"]);
+    let copy = stage.copy(files, "n", "n~");
+    let other = Call { thread: 8, ..stage.call() };
+    stage.fs.unlink(&other, files, "n").unwrap();
+    assert_eq!((stage.read(copy).as_slice(), stage.is_there(files, "n~")), (&b"old"[..], true), "it only waits");
+    stage.fs.send_removals(stage.wait(60)).unwrap();
+    assert_eq!(stage.vault.calls(Operation::Delete), 1);
+    assert_eq!((stage.read(copy).as_slice(), stage.is_there(files, "n~")), (&b""[..], false));
+}
+
+#[test]
+fn what_was_made_of_a_copy_is_its_own() {
+    let stage = Stage::new();
+    stage.vault.set(&name("m"), &value("x"), &SecretAttributes::default(), stage.wait(60)).unwrap();
+    let files = stage.dir(&["files"]);
+    // One is another secret now, of the other nothing is left.
+    let saved = stage.copy(files, "n", "1~");
+    stage.rename(files, "1~", "m").unwrap();
+    stage.rename(files, "n", "2~").unwrap();
+    let anew = stage.fs.lookup(&stage.call(), files, "2~").unwrap().node;
+    let flags = OpenFlags { write: true, truncate: true, ..OpenFlags::default() };
+    let anew = stage.fs.open(&stage.call(), anew, flags).unwrap().handle;
+    stage.write(anew, 0, b"own").unwrap();
+    stage.fs.heard(&Change { name: name("n"), news: News::Revoked }, false);
+    assert_eq!((stage.read(saved).as_slice(), stage.read(anew).as_slice()), (&b"old"[..], &b"own"[..]));
+    assert!(stage.is_there(files, "2~"));
 }

@@ -107,6 +107,8 @@ pub struct Draft {
     /// The file that was moved aside and by whom, if this is the copy of it and no save has succeeded since: his way
     /// back.
     pub way_back: Option<(SecretName, Face, Process)>,
+    /// The secret whose value was moved aside, if this is the copy of it, and nothing else was made of it.
+    pub copy_of: Option<SecretName>,
     /// Open descriptors.
     pub opens: u32,
     /// When the last descriptor was closed; `None` before, and while it is open.
@@ -153,6 +155,7 @@ impl Draft {
             growth: Growth::Free,
             retired: false,
             way_back: None,
+            copy_of: None,
             opens: 0,
             closed: None,
             told: false,
@@ -185,6 +188,7 @@ impl Draft {
     pub fn become_saved(&mut self, target: Target, writes: u64) {
         (self.limit, self.growth, self.retired) = (target.limit(), Growth::Free, true);
         self.dirty = self.writes != writes;
+        self.copy_of = None;
         self.target = target;
     }
 
@@ -193,6 +197,12 @@ impl Draft {
         self.target = Target::Nameless;
         self.dirty = false;
         self.limit = MAX_SCRATCH;
+    }
+
+    /// Nothing stays of what it holds.
+    pub fn wipe(&mut self) {
+        self.replace(0);
+        self.copy_of = None;
     }
 
     /// The bytes.
@@ -264,6 +274,9 @@ impl Draft {
             self.bytes[size..].zeroize();
         }
         self.bytes.resize(size, 0);
+        if size == 0 {
+            self.copy_of = None;
+        }
         self.loaded = true;
         self.dirty = true;
         self.writes += 1;

@@ -33,7 +33,11 @@ impl SecretFs {
                 self.tell_of_each(&self.state().tree.values(secret), Notice::Attributes);
             }
             News::Revoked => {
-                let revoked = self.state().tree.revoke(secret);
+                let revoked = {
+                    let mut state = self.state();
+                    state.drop_copies(secret);
+                    state.tree.revoke(secret)
+                };
                 self.drop_children(secret);
                 self.tell_of_each(&revoked, Notice::Content);
                 if self.store.find(secret, Wait::No).is_err_and(|error| error.kind == ErrorKind::NotFound) {

@@ -259,6 +259,7 @@ impl SecretFs {
         }
         state.unhide(secret);
         state.drop_scratch(secret);
+        state.drop_copies(secret);
         state.ghosts.insert(secret.clone(), (by, self.now()));
         drop(state);
         self.drop_listings();

@@ -261,6 +261,7 @@ impl SecretFs {
         if let Some(draft) = state.drafts.get_mut(&id) {
             draft.load(content.bytes());
             (draft.uid, draft.gid, draft.mtime) = (call.uid, call.gid, now);
+            draft.copy_of = Some(secret.clone());
             draft.way_back = Some((secret, face, process));
         }
         drop(state);

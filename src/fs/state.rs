@@ -184,6 +184,20 @@ impl State {
         self.make_nameless(|draft| draft.is_scratch_in(&place));
     }
 
+    /// Wipes the copies of a value that was moved aside, wherever they stand and whoever has them open: it may no longer be
+    /// read.
+    pub fn drop_copies(&mut self, name: &SecretName) {
+        let is_copy = |draft: &Draft| draft.copy_of.as_ref() == Some(name);
+        let gone: Vec<_> = self.drafts.iter().filter(|(_, draft)| is_copy(draft)).map(|(id, _)| *id).collect();
+        for id in gone {
+            if let Some(draft) = self.drafts.get_mut(&id) {
+                draft.lose_name();
+                draft.wipe();
+            }
+            self.drop_if_unused(id);
+        }
+    }
+
     /// Takes the names away from all that was never saved in a directory that goes.
     pub fn drop_unsaved(&mut self, name: &SecretName) {
         let place = Place::Secret(name.clone());

@@ -151,6 +151,12 @@ impl Reference {
             secret.deleted = Some(self.now);
         }
         self.nameless(|draft| matches!(draft.target, Target::Scratch((dir, _)) if dir == Dir::Secret(n)));
+        // The copies of what was moved aside go, too, and hold nothing for whoever has them open.
+        for copy in self.drafts.values_mut().filter(|draft| draft.copy_of == Some(n)) {
+            copy.bytes.clear();
+            (copy.target, copy.dirty, copy.copy_of) = (Target::Nothing, false, None);
+        }
+        self.drop_unused();
         match by {
             Some(by) => self.ghosts.insert(n, (by, self.now)),
             None => self.ghosts.remove(&n),

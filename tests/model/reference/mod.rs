@@ -63,6 +63,8 @@ struct Draft {
     writers: BTreeSet<u32>,
     /// The file it was moved aside from, and by whom.
     way_back: Option<(usize, Face, u32)>,
+    /// The secret whose value it is, moved aside.
+    copy_of: Option<usize>,
     renamed: bool,
 }
 

@@ -84,7 +84,7 @@ impl Reference {
         self.nameless(|draft| draft.target == Target::Scratch(to));
         let draft = self.drafts.get_mut(&id).expect("a draft");
         (draft.target, draft.renamed, draft.dirty) = (Target::Value(n, face), true, false);
-        draft.growth = Growth::Free;
+        (draft.growth, draft.copy_of) = (Growth::Free, None);
         self.drop_unused();
         Ok(())
     }
@@ -123,7 +123,8 @@ impl Reference {
         self.set_aside.remove(&(n, face));
         self.movers.insert((n, face), (p, self.now));
         let id = self.new_draft(Target::Scratch(to), bytes, false);
-        self.drafts.get_mut(&id).expect("just made").way_back = Some((n, face, p));
+        let draft = self.drafts.get_mut(&id).expect("just made");
+        (draft.way_back, draft.copy_of) = (Some((n, face, p)), Some(n));
         Ok(())
     }
 }

@@ -50,7 +50,7 @@ fn verdict<T>(fs: &SecretFs, asked: &Asked, result: FsResult<T>) -> Result<T, Er
 impl Adapter {
     /// Translates for `fs`.
     pub fn new(fs: Arc<SecretFs>, limits: Limits, clock: Arc<dyn Clock>, hung: Hung) -> std::io::Result<Self> {
-        let inflight = Inflight::start(clock.clone(), hung)?;
+        let inflight = Inflight::start(clock.clone(), limits.read.max(limits.change), hung)?;
         Ok(Self { fs, pool: Pool::default(), inflight, limits, clock })
     }
 
@@ -119,6 +119,7 @@ impl Adapter {
             }
         });
         self.pool.run(move || {
+            inflight.begun(ticket);
             let result = verdict(&fs, &asked, guarded(&fs, |fs| act(fs, &call)));
             inflight.done(ticket);
             match (reply.take(), result) {

@@ -5,7 +5,8 @@
 //! thread, and nothing else does (measured), so that is looked for. The work itself goes on; only nobody waits for it.
 //!
 //! Every request ends within its limit. One that takes twice as long hangs inside, in a lock or a system call: nothing but
-//! the end of this process frees its caller, and whoever started the list is told so.
+//! the end of this process frees its caller, and whoever started the list is told so. The time that counts is its own: while
+//! it waits for a thread, it waits for others, whose limits may be longer.
 
 use std::collections::BTreeMap;
 use std::io;
@@ -38,6 +39,8 @@ pub struct Request {
 struct Waiting {
     request: Request,
     since: Moment,
+    /// When its turn came.
+    begun: Option<Moment>,
     /// How often it was found to be overdue.
     overdue: u32,
     /// `None` when the caller is gone.
@@ -58,6 +61,8 @@ struct State {
 pub struct Inflight {
     shared: Arc<(Mutex<State>, Condvar)>,
     clock: Arc<dyn Clock>,
+    /// The longest limit that any request has.
+    longest: Duration,
 }
 
 /// A reply that is given once, by whoever comes first.
@@ -82,18 +87,20 @@ impl<R> Reply<R> {
 }
 
 impl Inflight {
-    /// An empty list, with its thread, which tells `hung` of a request that does not end.
-    pub fn start(clock: Arc<dyn Clock>, hung: Hung) -> io::Result<Self> {
-        let inflight = Self { shared: Arc::default(), clock };
+    /// An empty list of requests that have at most the limit `longest`, with its thread, which tells `hung` of one that does
+    /// not end.
+    pub fn start(clock: Arc<dyn Clock>, longest: Duration, hung: Hung) -> io::Result<Self> {
+        let inflight = Self { shared: Arc::default(), clock, longest };
         let watcher = inflight.clone();
         thread::Builder::new().name("akvfs-inflight".into()).spawn(move || watcher.watch(hung))?;
         Ok(inflight)
     }
 
     /// Notes that `request` is under way from now on; `let_go` answers it in our stead. The ticket is for
-    /// [`done`](Self::done).
+    /// [`begun`](Self::begun) and [`done`](Self::done).
     pub fn add(&self, request: Request, let_go: impl FnOnce() + Send + 'static) -> u64 {
-        let waiting = Waiting { request, since: self.clock.moment(), overdue: 0, let_go: Some(Box::new(let_go)) };
+        let since = self.clock.moment();
+        let waiting = Waiting { request, since, begun: None, overdue: 0, let_go: Some(Box::new(let_go)) };
         let mut state = self.state();
         state.next += 1;
         let ticket = state.next;
@@ -102,6 +109,14 @@ impl Inflight {
             self.shared.1.notify_one();
         }
         ticket
+    }
+
+    /// The request's turn has come: its own time runs.
+    pub fn begun(&self, ticket: u64) {
+        let now = self.clock.moment();
+        if let Some(waiting) = self.state().requests.get_mut(&ticket) {
+            (waiting.begun, waiting.overdue) = (Some(now), 0);
+        }
     }
 
     /// The request is answered.
@@ -158,16 +173,32 @@ impl Inflight {
         self.state().requests.get_mut(&ticket)?.let_go.take()
     }
 
-    /// What has taken twice its limit for some while.
+    /// What has been overdue for some while.
     fn find_hung(&self) -> Option<String> {
         let now = self.clock.moment();
         let mut state = self.state();
         state.requests.values_mut().find_map(|waiting| {
-            let (Request { operation, limit, .. }, took) = (&waiting.request, now.since(waiting.since));
-            waiting.overdue += u32::from(took >= *limit * 2);
-            let what = || format!("a {operation} has taken {:.0} s, and its limit is {limit:?}", took.as_secs_f64());
-            (waiting.overdue >= OVERDUE_LOOKS).then(what)
+            let overdue = waiting.overdue(now, self.longest);
+            waiting.overdue += u32::from(overdue.is_some());
+            overdue.filter(|_| waiting.overdue >= OVERDUE_LOOKS)
         })
+    }
+}
+
+impl Waiting {
+    /// What to say if it takes too long. Before its turn it waits for others, each of which may take the `longest` limit.
+    fn overdue(&self, now: Moment, longest: Duration) -> Option<String> {
+        let (Request { operation, limit, .. }, took) = (&self.request, now.since(self.begun.unwrap_or(self.since)));
+        let seconds = took.as_secs_f64();
+        match self.begun {
+            Some(_) if took >= *limit * 2 => {
+                Some(format!("a {operation} has taken {seconds:.0} s, and its limit is {limit:?}"))
+            }
+            None if took >= longest * 2 => Some(format!(
+                "a {operation} has waited {seconds:.0} s for its turn, and no limit is longer than {longest:?}"
+            )),
+            _ => None,
+        }
     }
 }
 
@@ -177,6 +208,7 @@ mod tests {
     use crate::clock::SystemClock;
     use std::process::Command;
     use std::sync::mpsc;
+    use std::time::SystemTime;
 
     #[test]
     fn a_reply_is_given_once() {
@@ -186,7 +218,7 @@ mod tests {
     }
 
     fn list(hung: impl FnOnce(String) + Send + 'static) -> Inflight {
-        Inflight::start(SystemClock::shared(), Box::new(hung)).expect("started")
+        Inflight::start(SystemClock::shared(), Duration::from_secs(600), Box::new(hung)).expect("started")
     }
 
     fn request(thread: u32, limit: Duration) -> Request {
@@ -214,11 +246,68 @@ mod tests {
         let ends = inflight.add(request(0, limit), || {});
         let hangs = inflight.add(request(0, limit), || {});
         let slow = inflight.add(request(0, Duration::from_secs(600)), || {});
+        for ticket in [ends, hangs, slow] {
+            inflight.begun(ticket);
+        }
         inflight.done(ends);
         let what = told.recv_timeout(Duration::from_secs(60)).expect("told");
         assert!(what.contains("a read") && what.contains("its limit is 20ms"), "{what}");
         assert!(told.recv_timeout(LOOK_EVERY * OVERDUE_LOOKS).is_err(), "once");
         inflight.done(hangs);
         inflight.done(slow);
+    }
+
+    /// Without its thread: the test looks itself.
+    fn unwatched(longest: Duration) -> (Inflight, Arc<Turned>) {
+        let clock = Arc::<Turned>::default();
+        (Inflight { shared: Arc::default(), clock: clock.clone(), longest }, clock)
+    }
+
+    /// A clock that goes when it is turned.
+    #[derive(Debug, Default)]
+    struct Turned(Mutex<Duration>);
+
+    impl Clock for Turned {
+        fn now(&self) -> SystemTime {
+            SystemTime::UNIX_EPOCH
+        }
+
+        fn moment(&self) -> Moment {
+            Moment::from_start(*self.0.lock().expect("whole"))
+        }
+
+        fn sleep(&self, time: Duration) {
+            *self.0.lock().expect("whole") += time;
+        }
+    }
+
+    /// What as many looks find as are needed.
+    fn looks(inflight: &Inflight) -> Option<String> {
+        (0..OVERDUE_LOOKS).find_map(|_| inflight.find_hung())
+    }
+
+    const READ: Duration = Duration::from_secs(5);
+    const LONGEST: Duration = Duration::from_secs(30);
+
+    #[test]
+    fn who_waits_for_his_turn_does_not_hang() {
+        let (inflight, clock) = unwatched(LONGEST);
+        let ticket = inflight.add(request(0, READ), || {});
+        clock.sleep(2 * LONGEST - SHORT);
+        assert_eq!(looks(&inflight), None, "it waits for others, as long as they may take");
+        inflight.begun(ticket);
+        clock.sleep(2 * READ - SHORT);
+        assert_eq!(looks(&inflight), None, "its own time begins with its turn");
+        clock.sleep(SHORT);
+        assert_eq!(looks(&inflight).as_deref(), Some("a read has taken 10 s, and its limit is 5s"));
+    }
+
+    #[test]
+    fn a_turn_that_never_comes_is_told() {
+        let (inflight, clock) = unwatched(LONGEST);
+        inflight.add(request(0, READ), || {});
+        clock.sleep(2 * LONGEST);
+        let told = "a read has waited 60 s for its turn, and no limit is longer than 30s";
+        assert_eq!(looks(&inflight).as_deref(), Some(told));
     }
 }

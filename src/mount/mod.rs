@@ -13,6 +13,7 @@
 //! - [`audit`]: where the lines of the audit go.
 //! - [`syslog`]: the machine's syslog.
 //! - [`process`]: what the kernel is asked about our own process.
+//! - [`program`]: a program that is run, and ended when it takes too long.
 //! - [`wake`]: what is done to a file so that who watches it is told.
 //! - [`hook`]: the command that runs on a change.
 //! - [`unmount`]: taking a mount away.
@@ -29,6 +30,7 @@ pub mod mountinfo;
 pub mod options;
 pub mod point;
 pub mod process;
+mod program;
 pub mod sandbox;
 pub mod session;
 pub mod source;

@@ -85,6 +85,27 @@ pub fn wait(child: Pid) -> io::Result<ExitStatus> {
     }
 }
 
+/// Waits until a child has ended, and leaves its status, and so its number, for who takes it.
+pub fn wait_for_end(child: Pid) -> io::Result<()> {
+    loop {
+        // SAFETY: all zeroes is a valid `siginfo_t`, and the pointer is to one that lives through the call.
+        let ended = check(unsafe {
+            let mut about: libc::siginfo_t = std::mem::zeroed();
+            libc::waitid(libc::P_PID, child.0.cast_unsigned(), &mut about, libc::WEXITED | libc::WNOWAIT)
+        });
+        match ended {
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            ended => return ended.map(drop),
+        }
+    }
+}
+
+/// Ends at once the whole group that a child leads. Its status stays.
+pub fn kill_group(leader: Pid) -> io::Result<()> {
+    // SAFETY: numbers; the child has not been waited for, so its number is still its own.
+    check(unsafe { libc::kill(-leader.0, libc::SIGKILL) }).map(drop)
+}
+
 /// Whether this process may do what root may.
 pub fn is_root() -> bool {
     // SAFETY: no arguments, cannot fail.

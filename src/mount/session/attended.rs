@@ -18,7 +18,7 @@ const LOOK_LIMIT: Duration = Duration::from_secs(15);
 /// How long an open waits for the program's name.
 const PROGRAM_LIMIT: Duration = Duration::from_millis(500);
 /// `az` starts an interpreter; who waits for a token has a limit of his own.
-const SIGN_IN_LIMIT: Duration = Duration::from_secs(60);
+pub(super) const SIGN_IN_LIMIT: Duration = Duration::from_secs(60);
 /// A command of the user's may take as long as it likes.
 const COMMAND_LIMIT: Duration = Duration::from_secs(24 * 3600);
 /// How long an unmount may take; it is lazy.

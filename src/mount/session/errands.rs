@@ -18,9 +18,12 @@ use crate::mount::attendant::{Answer, Errand, attend};
 use crate::mount::hook;
 use crate::mount::options::MountOptions;
 use crate::mount::point::Place;
+use crate::mount::program::Programs;
 use crate::mount::wake::{File, Touched};
 use crate::mount::{mountinfo, point, process, unmount};
 use crate::secret::{SecretName, Version};
+
+use super::attended::SIGN_IN_LIMIT;
 
 /// How often it is looked whether a mount is dead whose daemon is, and after what pause.
 const LOOKS: (usize, Duration) = (50, Duration::from_millis(20));
@@ -28,18 +31,24 @@ const LOOKS: (usize, Duration) = (50, Duration::from_millis(20));
 const SIGN_INS: [&str; 2] =
     ["cd /bin && az account get-access-token -o json ", "cd /bin && azd auth token -o json --no-prompt "];
 
+/// How long one may run. A little less than it is waited for, so that who waits hears that it hangs.
+const SIGN_IN_ENDS: Duration = Duration::from_secs(SIGN_IN_LIMIT.as_secs() - 5);
+
 /// What the attendant is told when it begins.
 #[derive(Clone, Debug)]
 pub struct Charge {
     place: Place,
     read_only: bool,
     on_change: Option<String>,
+    /// `az` and `azd` that run.
+    programs: Arc<Programs>,
 }
 
 impl Charge {
     /// For a mount with these options.
     pub fn new(place: &Place, options: &MountOptions) -> Self {
-        Self { place: place.clone(), read_only: options.read_only, on_change: options.on_change.clone() }
+        let (place, on_change) = (place.clone(), options.on_change.clone());
+        Self { place, read_only: options.read_only, on_change, programs: Arc::default() }
     }
 
     /// Its whole life, until the daemon is gone. A mount that is left dead is taken away.
@@ -59,6 +68,8 @@ impl Charge {
         if let Err(error) = ended {
             tracing::error!("the attendant ends: {error}");
         }
+        // Nobody waits for a token any more.
+        charge.programs.end();
         charge.clear_away();
     }
 
@@ -70,7 +81,7 @@ impl Charge {
             }
             Errand::Program { process } => Answer::Program(ProcFs.program(process)),
             Errand::Changed { name, version } => self.changed(&name, &version),
-            Errand::SignIn { line } => Answer::of_program(sign_in(&line)),
+            Errand::SignIn { line } => Answer::of_program(sign_in(&self.programs, &line)),
             Errand::WakingThread => waking.map_or_else(no_waking, |waking| Answer::Thread(waking.thread)),
             Errand::Wake { path, new, earlier } => {
                 waking.map_or_else(no_waking, |waking| done(waking.wake(Names { path, new, earlier })))
@@ -123,11 +134,11 @@ fn no_waking() -> Answer {
 }
 
 /// Runs `az` or `azd` as azure_identity does. No other line is run, and none in which the shell finds more than words.
-fn sign_in(line: &str) -> io::Result<Output> {
+fn sign_in(programs: &Programs, line: &str) -> io::Result<Output> {
     if !is_sign_in(line) {
         return Err(io::Error::other("this is no way to sign in"));
     }
-    Command::new("/bin/sh").args(["-c", line]).stdin(Stdio::null()).output()
+    programs.output_within(Command::new("/bin/sh").args(["-c", line]).stdin(Stdio::null()), SIGN_IN_ENDS)
 }
 
 fn is_sign_in(line: &str) -> bool {
@@ -190,7 +201,7 @@ mod tests {
 
     fn charge(on_change: Option<&str>) -> Charge {
         let place = Place::Descriptor(99_999);
-        Charge { place, read_only: false, on_change: on_change.map(str::to_owned) }
+        Charge { place, read_only: false, on_change: on_change.map(str::to_owned), programs: Arc::default() }
     }
 
     fn why(answer: Answer) -> String {
@@ -243,7 +254,7 @@ mod tests {
         let (inside, outside) = (place.path().join("inside"), place.path().join("outside"));
         std::fs::create_dir(&inside).unwrap();
         std::fs::write(&outside, "x").unwrap();
-        let charge = Charge { place: Place::Directory(inside.clone()), read_only: false, on_change: None };
+        let charge = Charge { place: Place::Directory(inside.clone()), ..charge(None) };
         let waking = Waking::start(&charge).unwrap();
         let outside = outside.to_str().unwrap().to_owned();
         for (path, new, earlier) in [
@@ -263,7 +274,7 @@ mod tests {
     #[test]
     fn what_is_not_a_mount_of_ours_is_left_alone() {
         let place = tempfile::tempdir().unwrap();
-        let charge = Charge { place: Place::Directory(place.path().to_owned()), read_only: false, on_change: None };
+        let charge = Charge { place: Place::Directory(place.path().to_owned()), ..charge(None) };
         assert!(charge.answer(Errand::Unmount, None).into_done().is_ok());
         charge.clear_away();
         assert!(place.path().is_dir());

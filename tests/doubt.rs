@@ -9,24 +9,14 @@ use std::time::Duration;
 
 use akvfs::cache::{CacheOptions, CachedStore};
 use akvfs::fs::tree::{Ino, ROOT};
-use akvfs::fs::{Call, FsOptions, Kernel, Notice, OpenFlags, SecretFs};
+use akvfs::fs::{Call, FsOptions, OpenFlags, SecretFs};
 use akvfs::secret::SecretAttributes;
 use akvfs::store::{ErrorKind, Operation, SecretStore, Wait};
 
-use support::{Alone, ManualClock, ModelStore, name, value};
+use support::{Alone, Deaf, ManualClock, ModelStore, name, value};
 
 /// Longer than anything is believed, or stands in for an answer.
 const LONG: Duration = Duration::from_secs(24 * 3600);
-
-/// A kernel that is told in vain.
-struct Deaf;
-
-impl Kernel for Deaf {
-    fn tell(&self, _notice: Notice) {}
-    fn settle(&self, _limit: Duration) -> bool {
-        true
-    }
-}
 
 struct Scene {
     clock: Arc<ManualClock>,

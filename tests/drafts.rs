@@ -11,21 +11,11 @@ use std::time::Duration;
 
 use akvfs::fs::errno::FsResult;
 use akvfs::fs::tree::{Ino, ROOT};
-use akvfs::fs::{Call, FsOptions, Kernel, Notice, OpenFlags, RenameMode, SecretFs};
+use akvfs::fs::{Call, FsOptions, OpenFlags, RenameMode, SecretFs};
 use akvfs::secret::SecretAttributes;
 use akvfs::store::{Change, News, Operation, SecretStore, Wait};
 
-use support::{Alone, ManualClock, ModelStore, name, value};
-
-/// A kernel that is told in vain.
-struct Deaf;
-
-impl Kernel for Deaf {
-    fn tell(&self, _notice: Notice) {}
-    fn settle(&self, _limit: Duration) -> bool {
-        true
-    }
-}
+use support::{Alone, Deaf, ManualClock, ModelStore, name, value};
 
 struct Stage {
     clock: Arc<ManualClock>,

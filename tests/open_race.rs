@@ -12,21 +12,11 @@ use akvfs::cache::{CacheOptions, CachedStore};
 use akvfs::clock::SystemClock;
 use akvfs::fs::processes::ProcFs;
 use akvfs::fs::tree::{Ino, ROOT};
-use akvfs::fs::{Call, FsOptions, Kernel, Notice, OpenFlags, SecretFs};
+use akvfs::fs::{Call, FsOptions, OpenFlags, SecretFs};
 use akvfs::secret::SecretAttributes;
 use akvfs::store::{SecretStore, Wait};
 
-use support::{ModelStore, name, value};
-
-/// A kernel that is told in vain.
-struct Deaf;
-
-impl Kernel for Deaf {
-    fn tell(&self, _notice: Notice) {}
-    fn settle(&self, _limit: Duration) -> bool {
-        true
-    }
-}
+use support::{Deaf, ModelStore, name, value};
 
 fn call() -> Call {
     Call {

@@ -5,6 +5,7 @@
 
 mod alone;
 mod clock;
+mod deaf;
 mod entry;
 mod model;
 mod switches;
@@ -14,6 +15,7 @@ use akvfs::secret::{SecretName, SecretValue};
 
 pub use alone::Alone;
 pub use clock::ManualClock;
+pub use deaf::Deaf;
 pub use entry::VAULT_URL;
 pub use model::ModelStore;
 pub use switches::Fault;

@@ -22,6 +22,11 @@ impl Moment {
     pub fn since(self, earlier: Moment) -> Duration {
         self.0.saturating_sub(earlier.0)
     }
+
+    /// The moment `time` before this one, or the first one.
+    pub fn before(self, time: Duration) -> Moment {
+        Self(self.0.saturating_sub(time))
+    }
 }
 
 impl Add<Duration> for Moment {

@@ -31,10 +31,17 @@ pub trait Weighed {
 
 impl Weighed for SecretProperties {
     fn weight(&self) -> usize {
+        let texts = [&self.recovery_level, &self.key_id, &self.previous_version];
+        let texts = texts.into_iter().flatten().map(String::len).sum::<usize>();
+        NAME + size_of::<Self>() + self.id.len() + self.vault_url.len() + texts + self.words()
+    }
+}
+
+impl SecretProperties {
+    /// How much what its owner has written beside the value weighs, about, in bytes.
+    pub(crate) fn words(&self) -> usize {
         let tags = self.tags.iter().flatten().map(|(key, value)| 2 * TEXT + key.len() + value.len());
-        let texts = [&self.content_type, &self.recovery_level, &self.key_id, &self.previous_version];
-        let texts = texts.into_iter().flatten().map(String::len);
-        NAME + size_of::<Self>() + self.id.len() + self.vault_url.len() + texts.chain(tags).sum::<usize>()
+        self.content_type.as_ref().map_or(0, String::len) + tags.sum::<usize>()
     }
 }
 

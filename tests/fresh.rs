@@ -432,3 +432,171 @@ fn a_clock_that_jumps_changes_no_age_and_no_limit() {
         assert_eq!(on.clock.slept() - began, Duration::from_secs(15));
     }
 }
+
+/// The names of so many secrets, in their order; a page of the vault has 25.
+fn many(count: usize) -> Vec<String> {
+    (0..count).map(|number| format!("s{number:02}")).collect()
+}
+
+#[test]
+fn a_listing_that_was_left_half_way_says_nothing_an_hour_later() {
+    const HOUR: Duration = Duration::from_secs(3600);
+    let on = scene();
+    many(60).iter().for_each(|secret| on.theirs(secret, "x"));
+    on.clock.advance(10 * SECOND);
+    let page = on.cache.list(None, on.wait()).expect("a page");
+    assert_eq!(on.get("s00"), Ok("x".to_owned()));
+    on.clock.advance(HOUR / 3);
+    on.theirs("s00", "new");
+    on.theirs("s00b", "new");
+    on.clock.advance(HOUR);
+    let mut next = page.next;
+    while let Some(from) = next {
+        next = on.cache.list(Some(&from), on.wait()).expect("it goes on").next;
+    }
+    assert_eq!(on.get("s00"), Ok("new".to_owned()), "the old page confirms nothing");
+    assert!(on.cache.find(&name("s00b"), on.wait()).is_ok(), "nor does it say what there is not");
+}
+
+#[test]
+fn who_may_list_and_not_get_is_told_by_a_listing_of_now() {
+    let on = scene();
+    many(60).iter().for_each(|secret| on.theirs(secret, "x"));
+    assert!(on.cache.list(None, on.wait()).expect("a page").next.is_some());
+    on.clock.advance(3 * TTL);
+    on.theirs("s00b", "new");
+    on.vault.fail_next(Operation::Get, ErrorKind::Forbidden);
+    assert!(on.cache.find(&name("s00b"), on.wait()).is_ok());
+    assert!(on.cache.list(None, on.wait()).is_ok());
+}
+
+#[test]
+fn a_secret_deleted_after_half_a_listing_was_read_is_among_the_deleted() {
+    let on = scene();
+    for secret in many(60) {
+        on.theirs(&secret, "x");
+        on.vault.delete(&name(&secret), on.wait()).expect("deleted");
+    }
+    assert!(on.cache.list_deleted(None, on.wait()).expect("a page").next.is_some());
+    on.clock.advance(3 * TTL);
+    on.theirs("s00b", "x");
+    on.vault.delete(&name("s00b"), on.wait()).expect("deleted");
+    assert!(on.cache.get_deleted(&name("s00b"), on.wait()).is_ok());
+}
+
+#[test]
+fn who_asks_anew_is_told_by_no_page_of_before() {
+    let on = scene();
+    for secret in many(60) {
+        on.theirs(&secret, "x");
+        on.vault.delete(&name(&secret), on.wait()).expect("deleted");
+    }
+    assert!(on.cache.list_deleted(None, on.wait()).expect("a page").next.is_some());
+    on.theirs("s00b", "x");
+    on.vault.delete(&name("s00b"), on.wait()).expect("deleted");
+    assert!(on.cache.get_deleted(&name("s00b"), on.wait().anew()).is_ok());
+}
+
+#[test]
+fn pauses_between_its_pages_make_a_listing_older() {
+    let on = scene();
+    many(200).iter().for_each(|secret| on.theirs(secret, "x"));
+    on.clock.advance(10 * SECOND);
+    let mut page = on.cache.list(None, on.wait()).expect("a page");
+    on.theirs("s00b", "x");
+    while let Some(from) = page.next {
+        on.clock.advance(TTL / 3);
+        page = on.cache.list(Some(&from), on.wait()).expect("it goes on");
+    }
+    assert!(on.cache.find(&name("s00b"), on.wait()).is_ok(), "its first page is older than may be believed");
+}
+
+#[test]
+fn what_we_change_while_a_listing_is_under_way_is_there_as_we_changed_it() {
+    let tagged = SecretAttributes { tags: Some([("a".to_owned(), "b".to_owned())].into()), ..Default::default() };
+    let on_again = SecretAttributes { enabled: Some(true), ..SecretAttributes::default() };
+    let off = SecretAttributes { enabled: Some(false), ..SecretAttributes::default() };
+    for case in ["restored", "enabled", "saved as disabled", "tagged"] {
+        let on = scene();
+        many(60).iter().for_each(|secret| on.theirs(secret, "x"));
+        let secret = name("s30");
+        let blob = on.cache.backup(&secret, on.wait()).expect("a backup");
+        match case {
+            "restored" => {
+                on.vault.delete(&secret, on.wait()).expect("deleted");
+                on.vault.purge(&secret, on.wait()).expect("purged");
+            }
+            "enabled" => drop(on.vault.update(&secret, None, &off, on.wait()).expect("disabled")),
+            _ => drop(on.cache.get(&secret, None, on.wait()).expect("got")),
+        }
+        let page = on.cache.list(None, on.wait()).expect("a page");
+        match case {
+            "restored" => drop(on.cache.restore(&blob, on.wait()).expect("restored")),
+            "enabled" => drop(on.cache.update(&secret, None, &on_again, on.wait()).expect("enabled")),
+            "tagged" => drop(on.cache.update(&secret, None, &tagged, on.wait()).expect("tagged")),
+            _ => drop(on.cache.set(&secret, &value("y"), &off, on.wait()).expect("saved")),
+        }
+        let (mut next, mut listed) = (page.next, page.items);
+        while let Some(from) = next {
+            let page = on.cache.list(Some(&from), on.wait()).expect("it goes on");
+            listed.extend(page.items);
+            next = page.next;
+        }
+        let found = on.cache.find(&secret, on.wait()).unwrap_or_else(|error| panic!("{case}: {error}"));
+        assert_eq!(found.properties.is_disabled(), case == "saved as disabled", "{case}");
+        assert_eq!(found.properties.tags.is_some(), case == "tagged", "{case}");
+        assert!(listed.iter().any(|item| item.name == secret), "{case}: it is not listed");
+    }
+}
+
+#[test]
+fn what_we_disabled_ourselves_does_not_stand_in() {
+    let off = SecretAttributes { enabled: Some(false), ..SecretAttributes::default() };
+    for named in [false, true] {
+        let on = scene();
+        on.theirs("a", "x");
+        let version = on.cache.get(&name("a"), None, on.wait()).expect("got").properties.version;
+        on.theirs("a", "y");
+        on.clock.advance(TTL);
+        assert_eq!(on.get("a"), Ok("y".to_owned()));
+        let which = version.as_ref().filter(|_| named);
+        on.cache.update(&name("a"), which, &off, on.wait()).expect("disabled");
+        on.vault.break_down(Some(Fault::Refuse(ErrorKind::Unreachable)));
+        on.clock.advance(2 * TTL);
+        assert_eq!(on.get("a"), if named { Ok("y".to_owned()) } else { Err(ErrorKind::Unreachable) });
+        let old = on.cache.get(&name("a"), version.as_ref(), on.wait());
+        assert_eq!(old.expect_err("disabled, or forgotten with the others").kind, ErrorKind::Unreachable);
+    }
+}
+
+#[test]
+fn a_version_that_was_refused_does_not_stand_in() {
+    for refusal in [ErrorKind::Forbidden, ErrorKind::Authentication, ErrorKind::Disabled, ErrorKind::NotFound] {
+        let on = scene();
+        on.theirs("a", "x");
+        let version = on.cache.get(&name("a"), None, on.wait()).expect("got").properties.version;
+        on.clock.advance(2 * TTL);
+        on.vault.fail_next(Operation::Get, refusal);
+        let get = || on.cache.get(&name("a"), version.as_ref(), on.wait()).map(drop).map_err(|error| error.kind);
+        assert_eq!(get(), Err(refusal));
+        on.vault.break_down(Some(Fault::Refuse(ErrorKind::Unreachable)));
+        assert_eq!(get(), Err(ErrorKind::Unreachable), "{refusal:?}");
+        assert_eq!(on.get("a"), Err(ErrorKind::Unreachable), "{refusal:?}: nor as the current one");
+    }
+}
+
+#[test]
+fn one_request_without_an_answer_is_no_silence_while_others_are_answered() {
+    let on = scene();
+    on.theirs("a", "x");
+    on.vault.fail_next(Operation::Backup, ErrorKind::TimedOut);
+    on.vault.shut_gate(Operation::Backup);
+    let (cache, wait) = (on.cache.clone(), on.wait());
+    let slow = std::thread::spawn(move || cache.backup(&name("a"), wait).map(drop));
+    on.vault.wait_at_gate(Operation::Backup, 1);
+    on.clock.advance(10 * SECOND);
+    assert_eq!(on.get("a"), Ok("x".to_owned()));
+    on.vault.open_gate(Operation::Backup);
+    assert_eq!(slow.join().expect("no panic").expect_err("too slow").kind, ErrorKind::TimedOut);
+    assert_eq!(on.get("b"), Err(ErrorKind::NotFound), "the vault is asked");
+}

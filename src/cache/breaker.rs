@@ -24,7 +24,16 @@ pub struct Breaker {
     below: Arc<dyn SecretStore>,
     clock: Arc<dyn Clock>,
     metrics: Arc<Metrics>,
-    open: Mutex<Option<Silence>>,
+    heard: Mutex<Heard>,
+}
+
+/// What was heard of the vault.
+#[derive(Default)]
+struct Heard {
+    /// Since when it does not answer, if so.
+    open: Option<Silence>,
+    /// When it last answered.
+    answered: Moment,
 }
 
 /// A vault that does not answer.
@@ -38,35 +47,35 @@ struct Silence {
 impl Breaker {
     /// In front of `below`.
     pub fn new(below: Arc<dyn SecretStore>, clock: Arc<dyn Clock>, metrics: Arc<Metrics>) -> Self {
-        Self { below, clock, metrics, open: Mutex::new(None) }
+        Self { below, clock, metrics, heard: Mutex::default() }
     }
 
     /// Whether requests fail at once.
     pub fn is_open(&self) -> bool {
-        self.lock().is_some()
+        self.lock().open.is_some()
     }
 
     /// Tries whether the vault answers again, and says so.
     pub fn probe(&self, limit: Duration) -> bool {
-        let mut open = self.lock();
-        if let Some(silence) = &mut *open {
+        let mut heard = self.lock();
+        if let Some(silence) = &mut heard.open {
             silence.tried = self.clock.moment();
         }
-        drop(open);
+        drop(heard);
         // A refusal is an answer too.
         let answer = self.measured(|below| below.list(None, Wait::at_most(&*self.clock, limit)));
         !answer.is_err_and(|error| is_silence(error.kind))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Silence>> {
-        self.open.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Heard> {
+        self.heard.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Why a request fails at once, and since when it would have; `None` if it does not.
     fn refusal(&self) -> Option<(ErrorKind, Duration)> {
         let now = self.clock.moment();
-        let mut open = self.lock();
-        let silence = open.as_mut()?;
+        let mut heard = self.lock();
+        let silence = heard.open.as_mut()?;
         if now.since(silence.tried) >= ABANDONED {
             silence.tried = now;
             return None;
@@ -81,23 +90,28 @@ impl Breaker {
         match answer.as_ref().err().map(|error| error.kind).filter(|kind| is_silence(*kind)) {
             Some(kind) if now.since(asked) >= LONG => self.begin_silence(kind, asked, now),
             Some(_) => {}
-            None => self.end_silence(),
+            None => self.end_silence(now),
         }
         answer
     }
 
     fn begin_silence(&self, kind: ErrorKind, since: Moment, now: Moment) {
-        let mut open = self.lock();
-        if open.is_none() {
-            *open = Some(Silence { kind, since, tried: now });
+        let mut heard = self.lock();
+        // Where others were answered meanwhile, it is not the vault that is silent.
+        if heard.open.is_none() && heard.answered <= since {
+            heard.open = Some(Silence { kind, since, tried: now });
             self.metrics.silent_since.set(unix_seconds(&*self.clock));
-            drop(open);
+            drop(heard);
             tracing::warn!("the vault does not answer: requests fail at once until it does");
         }
     }
 
-    fn end_silence(&self) {
-        if self.lock().take().is_some() {
+    fn end_silence(&self, now: Moment) {
+        let mut heard = self.lock();
+        heard.answered = heard.answered.max(now);
+        let was_silent = heard.open.take().is_some();
+        drop(heard);
+        if was_silent {
             self.metrics.silent_since.forget();
             tracing::info!("the vault answers again");
         }

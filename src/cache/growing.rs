@@ -4,6 +4,7 @@
 //! A place in it is the name it stands behind, so it stays good when the listing is complete or begins anew.
 
 use std::sync::PoisonError;
+use std::time::Duration;
 
 use crate::clock::Moment;
 use crate::pages::{Followed, Weighed};
@@ -15,6 +16,14 @@ use crate::sync::{Mutex, MutexGuard};
 pub trait Named: Clone + Weighed {
     /// The name.
     fn name(&self) -> &SecretName;
+}
+
+/// When a page was asked for, in which of the cache's epochs, and when it came.
+#[derive(Clone, Copy, Default)]
+pub struct Asked {
+    pub at: Moment,
+    pub epoch: u64,
+    pub came: Moment,
 }
 
 /// A listing on its way, or none.
@@ -33,9 +42,13 @@ pub struct Progress<T> {
     pub next: Option<Continuation>,
     /// So that it ends.
     followed: Followed,
-    /// When the last page was asked for: a listing is as old as its youngest page ("`ttl` plus the time one refresh
-    /// takes").
+    /// When the last page was asked for, less the pauses before: a listing is as old as its first page, but for the time
+    /// that the vault took ("`ttl` plus the time one refresh takes").
     pub asked: Moment,
+    /// When the last page came.
+    came: Moment,
+    /// For how long altogether nobody asked for the next page.
+    idle: Duration,
     /// The cache's epoch when the first page was asked for.
     pub epoch: u64,
 }
@@ -49,6 +62,8 @@ impl<T> Default for Growing<T> {
             next: None,
             followed: Followed::default(),
             asked: Moment::default(),
+            came: Moment::default(),
+            idle: Duration::ZERO,
             epoch: 0,
         }))
     }
@@ -86,13 +101,13 @@ impl<T: Named> Growing<T> {
         Some((progress.items[at].clone(), progress.asked, progress.epoch))
     }
 
-    /// When the last page was asked for; `None` if there is no page.
-    pub fn asked(&self) -> Option<Moment> {
+    /// For how long nobody has asked for more, altogether; `None` if there is no page.
+    pub fn idle(&self, now: Moment) -> Option<Duration> {
         let progress = self.lock();
-        progress.next.is_some().then_some(progress.asked)
+        progress.next.is_some().then(|| progress.idle.saturating_add(now.since(progress.came)))
     }
 
-    /// Adds the page that was asked for at `position`. Gives the whole listing back if it was the last one.
+    /// Adds the page that was asked for at `position`, and came `now`. Gives the whole listing back if it was the last one.
     ///
     /// # Errors
     /// If the listing has no end; then it begins anew.
@@ -101,8 +116,7 @@ impl<T: Named> Growing<T> {
         operation: Operation,
         position: (u64, usize),
         page: Page<T>,
-        asked: Moment,
-        epoch: u64,
+        Asked { at, epoch, came }: Asked,
     ) -> Result<Option<Progress<T>>, StoreError> {
         let mut progress = self.lock();
         if (progress.serial, progress.pages) != position {
@@ -111,8 +125,11 @@ impl<T: Named> Growing<T> {
         }
         if progress.next.is_none() {
             progress.epoch = epoch;
+        } else {
+            progress.idle = progress.idle.saturating_add(at.since(progress.came));
         }
-        progress.asked = asked;
+        progress.asked = at.before(progress.idle);
+        progress.came = came;
         let added = progress.add(operation, page);
         let is_whole = progress.next.is_none();
         match added {
@@ -156,6 +173,8 @@ fn restart<T>(progress: &mut Progress<T>) -> Progress<T> {
         next: None,
         followed: Followed::default(),
         asked: progress.asked,
+        came: progress.came,
+        idle: Duration::ZERO,
         epoch: progress.epoch,
     };
     std::mem::replace(progress, fresh)
@@ -177,7 +196,7 @@ mod tests {
             let item = |text: &&str| SecretProperties::bare("https://v", &SecretName::parse(text).expect("legal"));
             let next = more.then(|| Continuation(format!("behind {}", names.join(" "))));
             let page = Page { items: names.iter().map(item).collect(), next };
-            self.add(Operation::List, (serial, pages), page, Moment::default(), 7).expect("an end").is_some()
+            self.add(Operation::List, (serial, pages), page, Asked::default()).expect("an end").is_some()
         }
 
         fn names(&self, after: Option<&str>) -> Vec<String> {
@@ -207,9 +226,9 @@ mod tests {
         let (serial, pages, _) = growing.position();
         growing.restart();
         let page = Page { items: Vec::new(), next: None };
-        let added = growing.add(Operation::List, (serial, pages), page, Moment::default(), 0);
+        let added = growing.add(Operation::List, (serial, pages), page, Asked::default());
         assert!(added.expect("an end").is_none());
-        assert_eq!(growing.asked(), None);
+        assert_eq!(growing.idle(Moment::default()), None);
     }
 
     #[test]
@@ -218,7 +237,7 @@ mod tests {
         let (serial, pages, _) = growing.position();
         growing.page(&[], true);
         let page = Page { items: Vec::new(), next: Some(Continuation("more".into())) };
-        let added = growing.add(Operation::List, (serial, pages), page, Moment::default(), 7);
+        let added = growing.add(Operation::List, (serial, pages), page, Asked::default());
         assert!(added.expect("not taken for a circle").is_none(), "the second of two who asked for it at once");
         assert_eq!(growing.pages(), 1);
     }

@@ -72,8 +72,27 @@ impl State {
             Ok(_) => {
                 self.settling.remove(name);
             }
-            Err(error) if version.is_none() => self.believe_refused(name, error, asked),
-            Err(_) => {}
+            Err(error) => match version {
+                None => self.believe_refused(name, error, asked),
+                Some(version) => self.refute_version(name, version, error),
+            },
+        }
+    }
+
+    /// A version that may not be read: it does not stand in for an answer later.
+    fn refute_version(&mut self, name: &SecretName, version: &Version, error: &StoreError) {
+        let is_refusal = match error.kind {
+            ErrorKind::NotFound | ErrorKind::Disabled | ErrorKind::Forbidden => true,
+            ErrorKind::Authentication => !is_silence(error),
+            _ => false,
+        };
+        if !is_refusal {
+            return;
+        }
+        self.values.forget_version(name, version);
+        if let Some(current) = self.current.get_mut(name).filter(|current| current.said.version.as_ref() == Some(version))
+        {
+            current.refute();
         }
     }
 
@@ -266,8 +285,9 @@ impl State {
     /// Names that we changed while the listing was under way are as we know them.
     fn keep_changed(&self, new: &mut BTreeMap<SecretName, SecretProperties>, epoch: u64) {
         for (name, _) in self.changes.iter().filter(|(_, at)| **at > epoch) {
-            if let Some(current) = self.current.get(name) {
-                new.insert(name.clone(), (*current.said).clone());
+            let disabled = self.refused.get(name).and_then(|refused| refused.said.properties.as_ref());
+            if let Some(known) = self.current.get(name).map(|current| &*current.said).or(disabled) {
+                new.insert(name.clone(), known.clone());
             } else if !matches!(self.settling.get(name), Some((Settling::Live(_), _))) {
                 new.remove(name);
             }
@@ -365,11 +385,30 @@ impl State {
         }
         self.believe_live(properties, asked);
         if properties.is_disabled() {
-            self.current.remove(name);
-            let error =
-                StoreError::local(Operation::Get, Some(name), ErrorKind::Disabled, "it was saved as a disabled secret");
-            self.refuse(name, Refusal { error, properties: Some((**properties).clone()) }, asked);
+            self.believe_disabled(properties, asked);
         }
+    }
+
+    /// We have disabled the secret ourselves: nothing of it may stand in for an answer later.
+    fn believe_disabled(&mut self, properties: &SecretProperties, asked: Moment) {
+        let name = &properties.name;
+        self.current.remove(name);
+        self.values.forget(name);
+        let error = StoreError::local(Operation::Get, Some(name), ErrorKind::Disabled, "it was saved as disabled");
+        self.refuse(name, Refusal { error, properties: Some(properties.clone()) }, asked);
+    }
+
+    /// What an answer that has no value tells of the current version; a get will say more.
+    fn believe_told(&mut self, properties: &SecretProperties, asked: Moment) {
+        self.doubted.remove(&properties.name);
+        self.doubted_deleted.remove(&properties.name);
+        put(&mut self.listing, &properties.name, properties.clone());
+        if properties.is_disabled() {
+            return self.believe_disabled(properties, asked);
+        }
+        let mut told = Fresh::new(Arc::new(properties.clone()), asked);
+        told.expire();
+        self.current.insert(properties.name.clone(), told);
     }
 
     /// `version` is the one that was named; without one it is the current version that changed.
@@ -378,13 +417,14 @@ impl State {
         name: &SecretName,
         version: Option<&Version>,
         answer: &Result<SecretProperties, StoreError>,
+        asked: Moment,
     ) {
         self.begin_change(name);
         self.expire(Some(name));
-        if let (Ok(properties), None) = (answer, version) {
-            self.doubted.remove(name);
-            self.doubted_deleted.remove(name);
-            put(&mut self.listing, name, properties.clone());
+        match (answer, version) {
+            (Ok(properties), None) => self.believe_told(properties, asked),
+            (Ok(properties), Some(version)) if properties.is_disabled() => self.values.forget_version(name, version),
+            _ => {}
         }
     }
 
@@ -421,7 +461,7 @@ impl State {
     }
 
     /// `None` for a restore whose outcome is not known: which name it is about, only the vault can tell.
-    pub fn learn_restore(&mut self, answer: &Result<SecretProperties, StoreError>) {
+    pub fn learn_restore(&mut self, answer: &Result<SecretProperties, StoreError>, asked: Moment) {
         let Ok(properties) = answer else {
             expire(&mut self.listing);
             return;
@@ -430,10 +470,8 @@ impl State {
         self.begin_change(name);
         self.expire(Some(name));
         self.settling.remove(name);
-        self.doubted.remove(name);
-        self.doubted_deleted.remove(name);
         take(&mut self.deleted, name);
-        put(&mut self.listing, name, properties.clone());
+        self.believe_told(properties, asked);
     }
 }
 

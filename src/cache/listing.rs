@@ -1,14 +1,18 @@
 //! The two listings of the vault: given page by page while they are on their way, and whole once they are complete.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use crate::clock::{Moment, unix_seconds};
 use crate::secret::{DeletedSecret, SecretName, SecretProperties};
 use crate::store::{Continuation, ErrorKind, Operation, Page, SecretStore as _, StoreError, Wait};
 
-use super::growing::{self, Growing, Named};
+use super::growing::{self, Asked, Growing, Named};
 use super::state::State;
 use super::{CachedStore, whole};
+
+/// How long a listing may stand still under a `ttl` that is shorter: it must come to an end on a busy machine too.
+const PAUSE: Duration = Duration::from_secs(5);
 
 impl Named for SecretProperties {
     fn name(&self) -> &SecretName {
@@ -32,7 +36,7 @@ impl CachedStore {
         let after = parse_place(Operation::List, from)?;
         let after = after.as_ref();
         if after.is_none() {
-            self.drop_late(&self.listing);
+            self.begin_anew(&self.listing, wait);
             if matches!(wait, Wait::Anew(_)) {
                 self.expire(None);
             }
@@ -66,7 +70,7 @@ impl CachedStore {
         let after = parse_place(Operation::ListDeleted, from)?;
         let after = after.as_ref();
         if after.is_none() {
-            self.drop_late(&self.deleted);
+            self.begin_anew(&self.deleted, wait);
             if matches!(wait, Wait::Anew(_)) {
                 self.expire(None);
             }
@@ -105,6 +109,7 @@ impl CachedStore {
 
     /// The listing of secrets, whole.
     pub(super) fn fetch_listing(&self, wait: Wait) -> Result<Vec<SecretProperties>, StoreError> {
+        self.begin_anew(&self.listing, wait);
         loop {
             if let Some(whole) = self.grow_listing(wait)? {
                 return Ok(whole);
@@ -114,6 +119,7 @@ impl CachedStore {
 
     /// The listing of deleted secrets, whole.
     pub(super) fn fetch_deleted(&self, wait: Wait) -> Result<Vec<DeletedSecret>, StoreError> {
+        self.begin_anew(&self.deleted, wait);
         loop {
             if let Some(whole) = self.grow_deleted(wait)? {
                 return Ok(whole);
@@ -123,6 +129,7 @@ impl CachedStore {
 
     /// One more page; the whole listing if it was the last one.
     fn grow_listing(&self, wait: Wait) -> Result<Option<Vec<SecretProperties>>, StoreError> {
+        self.drop_late(&self.listing);
         let (serial, pages, next) = self.listing.position();
         self.listings.run((serial, pages), (Operation::List, None), wait, &*self.clock, || {
             let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
@@ -132,7 +139,8 @@ impl CachedStore {
                 self.metrics.listing.set(dated);
                 self.state().pages = Some(self.listing.pages() + 1);
             }
-            grown(Operation::List, &self.listing, (serial, pages), page, asked, epoch, |answer, asked, epoch| {
+            let page_asked = Asked { at: asked, epoch, came: self.clock.moment() };
+            grown(Operation::List, &self.listing, (serial, pages), page, page_asked, |answer, asked, epoch| {
                 let back = self.state().back_again(answer.as_deref().unwrap_or_default());
                 for name in back {
                     // A get is not late, as a listing may be. Where it fails, our deletion is still believed.
@@ -146,21 +154,32 @@ impl CachedStore {
 
     /// As [`grow_listing`](Self::grow_listing), for the deleted ones.
     fn grow_deleted(&self, wait: Wait) -> Result<Option<Vec<DeletedSecret>>, StoreError> {
+        self.drop_late(&self.deleted);
         let (serial, pages, next) = self.deleted.position();
         self.deleted_listings.run((serial, pages), (Operation::ListDeleted, None), wait, &*self.clock, || {
             let (asked, epoch) = (self.clock.moment(), self.state().all_epoch());
             let page = self.below.list_deleted(next.as_ref(), wait);
-            grown(Operation::ListDeleted, &self.deleted, (serial, pages), page, asked, epoch, |answer, asked, epoch| {
+            let page_asked = Asked { at: asked, epoch, came: self.clock.moment() };
+            grown(Operation::ListDeleted, &self.deleted, (serial, pages), page, page_asked, |answer, asked, epoch| {
                 self.state().learn_deleted(answer, asked, epoch)
             })
         })
     }
 
-    /// Lets a listing that stopped half-way begin anew once it is too old to go on from.
+    /// Lets a listing that stopped half-way begin anew once it is too old to go on from. Places are names, so whoever is in
+    /// the middle of it goes on from there.
     fn drop_late<T: Named>(&self, growing: &Growing<T>) {
-        let ttl = self.state().ttl();
-        if growing.asked().is_some_and(|asked| self.clock.moment().since(asked) >= ttl) {
+        let most = self.state().ttl().max(PAUSE);
+        if growing.idle(self.clock.moment()).is_some_and(|idle| idle >= most) {
             growing.restart();
+        }
+    }
+
+    /// The same, and for who asks anew whatever there is of it.
+    fn begin_anew<T: Named>(&self, growing: &Growing<T>, wait: Wait) {
+        match wait {
+            Wait::Anew(_) => growing.restart(),
+            Wait::No | Wait::Until(_) => self.drop_late(growing),
         }
     }
 }
@@ -171,12 +190,11 @@ fn grown<T: Named>(
     growing: &Growing<T>,
     position: (u64, usize),
     page: Result<Page<T>, StoreError>,
-    asked: Moment,
-    epoch: u64,
+    asked: Asked,
     learn: impl FnOnce(Result<Vec<T>, StoreError>, Moment, u64) -> Result<Vec<T>, StoreError>,
 ) -> Result<Option<Vec<T>>, StoreError> {
     match page {
-        Ok(page) => match growing.add(operation, position, page, asked, epoch)? {
+        Ok(page) => match growing.add(operation, position, page, asked)? {
             Some(whole) => learn(Ok(whole.items), whole.asked, whole.epoch).map(Some),
             None => Ok(None),
         },
@@ -184,7 +202,7 @@ fn grown<T: Named>(
         Err(error) if error.is_no_answer() => Err(error),
         Err(error) => {
             growing.restart();
-            learn(Err(error), asked, epoch).map(Some)
+            learn(Err(error), asked.at, asked.epoch).map(Some)
         }
     }
 }

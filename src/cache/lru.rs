@@ -11,7 +11,7 @@ use crate::secret::{SecretName, SecretProperties, SecretValue, Version};
 
 use super::fresh::Fresh;
 
-/// What an entry costs beside its value, in bytes: keys, properties, and the map's own.
+/// What an entry costs beside its value and the words of its properties, in bytes: keys, properties, and the map's own.
 const ENTRY_OVERHEAD: usize = 512;
 
 /// A version as a get told it.
@@ -42,7 +42,7 @@ pub struct Values {
 }
 
 fn cost(kept: &Kept) -> usize {
-    kept.value.room() + ENTRY_OVERHEAD
+    kept.value.room() + kept.properties.words() + ENTRY_OVERHEAD
 }
 
 impl Values {
@@ -76,6 +76,14 @@ impl Values {
     fn tell_size(&self) {
         self.metrics.values.set(self.entries.len());
         self.metrics.bytes.set(self.bytes);
+    }
+
+    /// Forgets a version.
+    pub fn forget_version(&mut self, name: &SecretName, version: &Version) {
+        if let Some(out) = self.entries.pop(&(name.clone(), version.clone())) {
+            self.bytes -= cost(&out);
+        }
+        self.tell_size();
     }
 
     /// Forgets all versions of a name.

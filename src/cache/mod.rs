@@ -477,8 +477,9 @@ impl SecretStore for CachedStore {
         wait: Wait,
     ) -> Result<SecretProperties, StoreError> {
         may_change(Operation::Update, wait)?;
+        let asked = self.clock.moment();
         let send = || self.below.update(name, version, changes, wait);
-        self.change(name, Place::Live, wait, send, |state, answer| state.learn_update(name, version, answer))
+        self.change(name, Place::Live, wait, send, |state, answer| state.learn_update(name, version, answer, asked))
     }
 
     fn delete(&self, name: &SecretName, wait: Wait) -> Result<DeletedSecret, StoreError> {
@@ -529,8 +530,9 @@ impl SecretStore for CachedStore {
 
     fn restore(&self, blob: &BackupBlob, wait: Wait) -> Result<SecretProperties, StoreError> {
         may_change(Operation::Restore, wait)?;
+        let asked = self.clock.moment();
         let answer = self.below.restore(blob, wait);
-        self.state().learn_restore(&answer);
+        self.state().learn_restore(&answer, asked);
         answer
     }
 

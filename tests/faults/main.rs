@@ -22,10 +22,7 @@ mod kills;
 mod lanes;
 mod lost;
 mod matrix;
-#[path = "../support/named.rs"]
-mod named;
 mod nobody;
-mod promises;
 mod proxy;
 mod racer;
 mod soak;

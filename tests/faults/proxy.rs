@@ -62,8 +62,9 @@ struct Plan {
     struck: u32,
 }
 
-/// A relay that ends with the process. Its port is what a mount mounts.
+/// A relay. Its port is what a mount mounts.
 pub struct Proxy {
+    listener: Arc<TcpListener>,
     address: SocketAddr,
     plan: Arc<Mutex<Plan>>,
 }
@@ -72,29 +73,25 @@ const DRIP: Duration = Duration::from_millis(200);
 
 impl Proxy {
     pub fn to(vault: SocketAddr) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let (address, plan) = (listener.local_addr().unwrap(), Arc::<Mutex<Plan>>::default());
+        let plan = Arc::<Mutex<Plan>>::default();
         let shared = plan.clone();
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let plan = shared.clone();
-                // Whoever hangs up has ended his exchange.
-                std::thread::spawn(move || serve(&stream, vault, &plan));
-            }
-        });
-        Self { address, plan }
+        Self::listening(plan, move |stream| {
+            let plan = shared.clone();
+            // Whoever hangs up has ended his exchange.
+            std::thread::spawn(move || serve(&stream, vault, &plan));
+        })
     }
 
     /// Where nobody is let in: every connection is closed when its first bytes have come.
     pub fn to_nobody() -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = listener.local_addr().unwrap();
-        std::thread::spawn(move || {
-            for mut stream in listener.incoming().flatten() {
-                let _ = stream.read(&mut [0; 64]);
-            }
-        });
-        Self { address, plan: Arc::default() }
+        Self::listening(Arc::default(), |mut stream| drop(stream.read(&mut [0; 64])))
+    }
+
+    fn listening(plan: Arc<Mutex<Plan>>, serve: impl Fn(TcpStream) + Send + 'static) -> Self {
+        let listener = Arc::new(TcpListener::bind("127.0.0.1:0").unwrap());
+        let (address, accepting) = (listener.local_addr().unwrap(), listener.clone());
+        std::thread::spawn(move || accepting.incoming().map_while(Result::ok).for_each(serve));
+        Self { listener, address, plan }
     }
 
     pub fn port(&self) -> u16 {
@@ -122,6 +119,14 @@ impl Proxy {
     /// Nothing goes wrong any more; how often it has.
     pub fn disarm(&self) -> u32 {
         std::mem::take(&mut *self.plan.lock().unwrap()).struck
+    }
+}
+
+impl Drop for Proxy {
+    /// Its thread ends. An exchange under way ends with the mount that it is for.
+    fn drop(&mut self) {
+        // SAFETY: an open socket.
+        unsafe { libc::shutdown(self.listener.as_raw_fd(), libc::SHUT_RDWR) };
     }
 }
 

@@ -158,7 +158,7 @@ impl Race {
     }
 
     fn read(&self) {
-        let mut seen = [0; SECRETS];
+        let mut seen = vec![(0, String::new()); SECRETS];
         while self.goes_on() {
             let at = fastrand::usize(..SECRETS);
             let secret = &self.secrets[at];
@@ -168,12 +168,14 @@ impl Race {
             } else {
                 format!("files/{}", secret.name)
             };
-            let least = secret.least().max(seen[at]);
+            let (least, from) = seen[at].clone().max((secret.least(), "its save".to_owned()));
             let Some(text) = self.call(&path, excused, || fs::read_to_string(self.mount.path(&path))) else { continue };
             match number_of(&secret.name, &text) {
                 Err(what) => self.wrong(what),
-                Ok(number) if number < least => self.wrong(format!("{path} holds {number} after {least}")),
-                Ok(number) => seen[at] = number,
+                Ok(number) if number < least => {
+                    self.wrong(format!("{path} holds {number} after {least} of {from}"));
+                }
+                Ok(number) => seen[at] = (number, path),
             }
         }
     }

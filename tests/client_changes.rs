@@ -95,6 +95,25 @@ fn a_set_of_a_disabled_version_is_judged_by_the_listing() {
 }
 
 #[test]
+fn of_two_disabled_versions_of_one_second_the_new_one_is_ours() {
+    let item = |version: &str| {
+        format!(r#"{{"id":"https://v/secrets/db/{version}","attributes":{{"enabled":false,"created":{NOW}}}}}"#)
+    };
+    let disabled = || refusal(403, "Forbidden", "SecretDisabled");
+    let wanted = SecretAttributes { enabled: Some(false), ..SecretAttributes::default() };
+    for order in [[VERSION, OTHER], [OTHER, VERSION]] {
+        let first = format!(r#"{{"value":"x","id":"https://v/secrets/db/{OTHER}","attributes":{{"enabled":false}}}}"#);
+        let both = format!(r#"{{"value":[{}],"nextLink":null}}"#, order.map(item).join(","));
+        let server = Server::vault(vec![reply(200, first), Act::HangUp, disabled(), reply(200, both)]);
+        let client = server.client();
+        client.set(&db(), &value("x"), &wanted, within(10_000)).expect("stored");
+        let made = client.set(&db(), &value("y"), &wanted, within(10_000)).expect("stored");
+        assert_eq!(made.version, Version::parse(VERSION), "{order:?}");
+        server.is_done();
+    }
+}
+
+#[test]
 fn an_outcome_that_cannot_be_found_out_is_said_to_be_open() {
     let server = Server::vault(vec![reply(500, ""), refusal(403, "Forbidden", "ForbiddenByPolicy")]);
     let error = set(&server, "new").expect_err("open");

@@ -46,6 +46,24 @@ fn retry_after_is_obeyed_where_it_fits_and_remembered_where_it_does_not() {
 }
 
 #[test]
+fn who_sleeps_until_he_may_send_hears_a_wish_that_comes_meanwhile() {
+    let throttled = reply_with(429, "Retry-After", "60");
+    let server = Server::vault(vec![bundle(VERSION, "x", 0), throttled]);
+    // One request a second, and five at once: the token is asked for with the first two.
+    let client = server.client_with(ClientOptions { max_requests: 1, ..ClientOptions::default() });
+    client.get_secret(&db(), None).expect("got");
+    std::thread::scope(|scope| {
+        let asks = || client.get(&db(), None, within(20_000)).expect_err("throttled");
+        let all: Vec<_> = (0..8).map(|_| scope.spawn(asks)).collect();
+        for one in all {
+            let error = one.join().expect("no panic");
+            assert!(matches!(error.kind, ErrorKind::Throttled { .. }), "{error}");
+        }
+    });
+    assert!(server.asked().len() <= 5, "nobody knocks after the wish: {:?}", server.asked());
+}
+
+#[test]
 fn wishes_in_every_form_stay_within_the_limit() {
     // By the clock of who sends it, not by ours.
     let date = httpdate::parse_http_date(client_support::DATE).expect("a date");

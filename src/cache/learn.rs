@@ -90,7 +90,8 @@ impl State {
             return;
         }
         self.values.forget_version(name, version);
-        if let Some(current) = self.current.get_mut(name).filter(|current| current.said.version.as_ref() == Some(version))
+        if let Some(current) =
+            self.current.get_mut(name).filter(|current| current.said.version.as_ref() == Some(version))
         {
             current.refute();
         }

@@ -44,10 +44,12 @@ impl SecretClient {
         let (properties, same_value) = match self.get(name, None, wait) {
             Ok(secret) => (secret.properties, secret.value == *value),
             Err(error) if error.kind == ErrorKind::NotFound => return Ok(Look::NotDone),
-            Err(error) if error.kind == ErrorKind::Disabled => match self.newest(name, wait)? {
-                Some(newest) => (newest, attributes.enabled == Some(false)),
-                None => return Ok(Look::NotDone),
-            },
+            Err(error) if error.kind == ErrorKind::Disabled => {
+                match self.newest_but(before.version.as_ref(), name, wait)? {
+                    Some(newest) => (newest, attributes.enabled == Some(false)),
+                    None => return Ok(Look::NotDone),
+                }
+            }
             Err(error) => return Err(error),
         };
         Ok(if self.is_older(&properties, before) {
@@ -141,8 +143,18 @@ impl SecretClient {
 
     /// The version that was made last, as a listing tells it.
     pub(super) fn newest(&self, name: &SecretName, wait: Wait) -> Result<Option<SecretProperties>, StoreError> {
+        self.newest_but(None, name, wait)
+    }
+
+    /// The same; of several that were made in one second another one than `known`.
+    fn newest_but(
+        &self,
+        known: Option<&Version>,
+        name: &SecretName,
+        wait: Wait,
+    ) -> Result<Option<SecretProperties>, StoreError> {
         let versions = self.versions_within(name, wait).collect::<Result<Vec<_>, _>>()?;
-        Ok(versions.into_iter().max_by_key(|version| version.created_on))
+        Ok(versions.into_iter().max_by_key(|item| (item.created_on, item.version.as_ref() != known)))
     }
 
     fn listed(&self, name: &SecretName, version: &Version, wait: Wait) -> Result<Option<SecretProperties>, StoreError> {

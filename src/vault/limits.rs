@@ -56,6 +56,12 @@ impl Limits {
         Leave::After(wait)
     }
 
+    /// The same for who was admitted and has waited: whether the vault has named a moment since.
+    pub(super) fn still(&self, clock: &dyn Clock, remaining: Duration) -> Leave {
+        let wait = self.lock().not_before.since(clock.moment());
+        if wait > Duration::ZERO && wait >= remaining { Leave::Refused(wait) } else { Leave::After(wait) }
+    }
+
     /// Nothing goes out before `wait` has passed.
     pub(super) fn silence(&self, clock: &dyn Clock, wait: Duration) {
         let until = clock.moment() + wait;
@@ -135,6 +141,20 @@ mod tests {
         }
         assert!(matches!(limits.admit(false, &clock, Duration::from_millis(300)), Leave::Refused(_)));
         assert!(matches!(limits.admit(false, &clock, Duration::from_millis(500)), Leave::After(_)));
+    }
+
+    #[test]
+    fn who_waits_already_hears_a_wish_too() {
+        let (limits, clock) = (Limits::new(400, 1), TestClock::default());
+        assert_eq!(admitted_at_once(&limits, true, &clock), 1);
+        assert_eq!(limits.admit(true, &clock, LONG), Leave::After(Duration::from_secs(1)));
+        limits.silence(&clock, Duration::from_secs(20));
+        clock.sleep(Duration::from_secs(1));
+        assert_eq!(limits.still(&clock, Duration::from_secs(5)), Leave::Refused(Duration::from_secs(19)));
+        assert_eq!(limits.still(&clock, LONG), Leave::After(Duration::from_secs(19)));
+        clock.sleep(Duration::from_secs(19));
+        assert_eq!(limits.still(&clock, LONG), Leave::After(Duration::ZERO));
+        assert!(matches!(limits.admit(true, &clock, LONG), Leave::After(Duration::ZERO)), "it was booked once");
     }
 
     #[test]

@@ -199,16 +199,18 @@ impl Link {
     }
 
     fn wait_for_leave(&self, call: &Call<'_>, wait: Wait) -> Result<(), Failed> {
-        match self.limits.admit(call.change, &*self.clock, wait.remaining(&*self.clock)) {
-            Leave::After(Duration::ZERO) => Ok(()),
-            Leave::After(time) => {
-                self.clock.sleep(time);
-                Ok(())
+        let mut leave = self.limits.admit(call.change, &*self.clock, wait.remaining(&*self.clock));
+        loop {
+            match leave {
+                Leave::After(Duration::ZERO) => return Ok(()),
+                Leave::After(time) => self.clock.sleep(time),
+                Leave::Refused(time) => {
+                    let message = format!("no request for another {:.1} s", time.as_secs_f64());
+                    return Err(Failed::hopeless(ErrorKind::Throttled { retry_after: Some(time) }, message));
+                }
             }
-            Leave::Refused(time) => {
-                let message = format!("no request for another {:.1} s", time.as_secs_f64());
-                Err(Failed::hopeless(ErrorKind::Throttled { retry_after: Some(time) }, message))
-            }
+            // Another's answer may have told meanwhile to wait longer.
+            leave = self.limits.still(&*self.clock, wait.remaining(&*self.clock));
         }
     }
 

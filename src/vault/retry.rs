@@ -85,7 +85,9 @@ fn again_unless_tired(this: &Try) -> Decision {
 /// Full jitter: anything from nothing to a window that doubles with every try.
 fn again(this: &Try, first: Duration) -> Decision {
     let window = first.saturating_mul(1 << (this.tries.saturating_sub(1)).min(10)).min(LONGEST);
-    let after = this.retry_after.unwrap_or_else(|| window.mul_f64(this.dice));
+    let own = window.mul_f64(this.dice);
+    // Who wishes for no pause is not asked without one.
+    let after = this.retry_after.map_or(own, |wish| if wish.is_zero() { own } else { wish });
     if after < this.remaining { Decision::Again { after } } else { Decision::GiveUp }
 }
 
@@ -160,10 +162,21 @@ mod tests {
 
     #[test]
     fn a_wish_is_obeyed_if_it_fits_and_never_shortened() {
-        for (seconds, expected) in [(0, after(0)), (3, after(3_000)), (15, Decision::GiveUp), (300, Decision::GiveUp)] {
+        for (seconds, expected) in
+            [(0, after(500)), (1, after(1_000)), (3, after(3_000)), (15, Decision::GiveUp), (300, Decision::GiveUp)]
+        {
             let wish = Some(Duration::from_secs(seconds));
             let this = Try { retry_after: wish, ..try_of(Status(429), true) };
             assert_eq!(decide(&this), expected, "{seconds} s");
+        }
+    }
+
+    #[test]
+    fn a_wish_for_no_pause_at_all_is_none() {
+        let at_once = Some(Duration::ZERO);
+        for (tries, dice, expected) in [(1, 0.5, after(500)), (3, 0.5, after(2_000)), (9, 0.01, after(160))] {
+            let this = Try { tries, dice, retry_after: at_once, ..try_of(Status(429), false) };
+            assert_eq!(decide(&this), expected, "{this:?}");
         }
     }
 

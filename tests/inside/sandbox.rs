@@ -38,6 +38,8 @@ fn call(number: libc::c_long, arguments: [usize; 4]) -> io::Result<()> {
 }
 
 const NOBODY: usize = 0x7fff_fff0;
+/// Not in the library: fcntl(2).
+const F_SETSIG: usize = 10;
 
 #[rustfmt::skip]
 const FORBIDDEN: &[Tried] = &[
@@ -68,6 +70,11 @@ const FORBIDDEN: &[Tried] = &[
     ("pidfd_getfd", |_| call(libc::SYS_pidfd_getfd, [0; 4])),
     ("kill", |_| call(libc::SYS_kill, [NOBODY, 0, 0, 0])),
     ("signal to another", |_| call(libc::SYS_tgkill, [NOBODY, NOBODY, 0, 0])),
+    ("signals by a descriptor", |_| call(libc::SYS_fcntl, [0, libc::F_SETOWN as usize, 1, 0])),
+    ("which signal", |_| call(libc::SYS_fcntl, [0, F_SETSIG, libc::SIGKILL as usize, 0])),
+    ("signals on input", |_| call(libc::SYS_fcntl, [0, libc::F_SETFL as usize, libc::O_ASYNC as usize, 0])),
+    ("the same by ioctl", |_| call(libc::SYS_ioctl, [0, libc::FIOASYNC as usize, 0, 0])),
+    ("keystrokes", |_| call(libc::SYS_ioctl, [0, libc::TIOCSTI as usize, 0, 0])),
     // Ways around.
     ("bpf", |_| call(libc::SYS_bpf, [0; 4])),
     ("perf_event_open", |_| call(libc::SYS_perf_event_open, [0; 4])),
@@ -75,6 +82,15 @@ const FORBIDDEN: &[Tried] = &[
     ("io_uring_setup", |_| call(libc::SYS_io_uring_setup, [0; 4])),
     ("open_by_handle_at", |_| call(libc::SYS_open_by_handle_at, [0; 4])),
     ("memfd_create", |_| call(libc::SYS_memfd_create, [0; 4])),
+    ("unix stream", |_| call(libc::SYS_socket, [libc::AF_UNIX as usize, libc::SOCK_STREAM as usize, 0, 0])),
+    ("unix packets", |_| call(libc::SYS_socket, [libc::AF_UNIX as usize, libc::SOCK_SEQPACKET as usize, 0, 0])),
+    ("multipath", |_| {
+        let arguments = [libc::AF_INET, libc::SOCK_STREAM, libc::IPPROTO_MPTCP, 0];
+        call(libc::SYS_socket, arguments.map(|argument| argument as usize))
+    }),
+    ("fast open", |_| call(libc::SYS_sendto, [0, 0, 0, libc::MSG_FASTOPEN as usize])),
+    ("fast open, sendmsg", |_| call(libc::SYS_sendmsg, [0, 0, libc::MSG_FASTOPEN as usize, 0])),
+    ("fast open, sendmmsg", |_| call(libc::SYS_sendmmsg, [0, 0, 0, libc::MSG_FASTOPEN as usize])),
     ("packet socket", |_| call(libc::SYS_socket, [libc::AF_PACKET as usize, libc::SOCK_RAW as usize, 0, 0])),
     ("vsock", |_| call(libc::SYS_socket, [libc::AF_VSOCK as usize, libc::SOCK_STREAM as usize, 0, 0])),
 ];
@@ -108,6 +124,8 @@ const ALLOWED: &[Tried] = &[
     }),
     ("the port", |stage| TcpStream::connect(("127.0.0.1", stage.open_port)).map(drop)),
     ("a name", |_| std::net::ToSocketAddrs::to_socket_addrs("localhost:1").map(drop)),
+    ("a log's socket", |_| std::os::unix::net::UnixDatagram::unbound().map(drop)),
+    ("a lock", |stage| fs::File::open(stage.place.join("open/file"))?.lock_shared()),
     ("a thread", |_| std::thread::Builder::new().spawn(|| ()).map(|thread| thread.join().unwrap())),
     ("a status", |_| fs::read("/proc/1/status").map(drop)),
     ("time and chance", |_| {
@@ -172,6 +190,8 @@ fn tried(place: &Path, user: Option<u32>) -> (BTreeMap<(String, String), i32>, S
 }
 
 fn check(place: &Path, user: Option<u32>) {
+    let promised = format!("Each of {} forbidden calls", FORBIDDEN.len());
+    assert!(include_str!("../../docs/security.md").contains(&promised), "docs/security.md does not say {promised}");
     let (tried, said) = tried(place, user);
     let has_landlock = !said.contains("no landlock");
     if !has_landlock {

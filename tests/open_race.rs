@@ -5,16 +5,17 @@
 
 mod support;
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use akvfs::around::Around;
 use akvfs::cache::{CacheOptions, CachedStore};
 use akvfs::clock::SystemClock;
 use akvfs::fs::processes::ProcFs;
 use akvfs::fs::tree::{Ino, ROOT};
 use akvfs::fs::{Call, FsOptions, OpenFlags, SecretFs};
-use akvfs::secret::SecretAttributes;
-use akvfs::store::{SecretStore, Wait};
+use akvfs::secret::{SecretAttributes, SecretName};
+use akvfs::store::{Operation, SecretStore, StoreError, Wait};
 
 use support::{Deaf, ModelStore, name, value};
 
@@ -50,6 +51,63 @@ fn a_reader_that_is_overtaken_twice_gets_the_value_it_found() {
     assert_eq!(fs.read(opened.handle, 0, 100).unwrap().as_slice(), b"second");
     // The next open is judged anew.
     assert_eq!(fs.open(&call(), second, OpenFlags::default()).unwrap_err().errno(), libc::ESTALE);
+}
+
+/// A store behind which something happens when a get has been answered, before anybody hears of the answer.
+struct Interrupted {
+    below: CachedStore,
+    then: Mutex<Option<Box<dyn FnOnce() + Send>>>,
+}
+
+impl Around for Interrupted {
+    fn below(&self) -> &dyn SecretStore {
+        &self.below
+    }
+
+    fn around<T>(
+        &self,
+        operation: Operation,
+        _name: Option<&SecretName>,
+        wait: Wait,
+        ask: impl FnOnce(&dyn SecretStore) -> Result<T, StoreError>,
+    ) -> Result<T, StoreError> {
+        let answer = ask(&self.below);
+        let then =
+            if operation == Operation::Get && wait != Wait::No { self.then.lock().unwrap().take() } else { None };
+        then.into_iter().for_each(|then| then());
+        answer
+    }
+}
+
+/// Another reader's open, that has lasted since before the save, decides which version an inode is that the name was looked up
+/// to after it.
+#[test]
+fn a_reader_never_gets_an_older_version_than_was_current_when_he_came() {
+    let clock = SystemClock::shared();
+    // No value stays in memory, so a look-up cannot tell which version it has found.
+    let options = CacheOptions { bytes: 0, ..CacheOptions::default() };
+    let below = CachedStore::new(ModelStore::new(clock.clone()), options, clock.clone());
+    let store = Arc::new(Interrupted { below, then: Mutex::default() });
+    let save = |store: &Interrupted, text: &str| {
+        store.set(&name("n"), &value(text), &SecretAttributes::default(), call().wait).unwrap();
+    };
+    save(&store, "first");
+    let fs = Arc::new(SecretFs::new(store.clone(), clock, Arc::new(ProcFs), Arc::new(Deaf), FsOptions::default()));
+    let first = look_up(&fs);
+    fs.open(&call(), first, OpenFlags::default()).unwrap();
+    let slow = Call { thread: 1, ..call() };
+    let found = look_up(&fs);
+    let (reader, saved, again) = (fs.clone(), store.clone(), Arc::new(Mutex::new(None)));
+    let looked_up = again.clone();
+    *store.then.lock().unwrap() = Some(Box::new(move || {
+        save(&saved, "second");
+        assert_eq!(reader.open(&call(), first, OpenFlags::default()).unwrap_err().errno(), libc::ESTALE);
+        *looked_up.lock().unwrap() = Some(look_up(&reader));
+    }));
+    let _ = fs.open(&slow, found, OpenFlags::default());
+    let second = again.lock().unwrap().take().unwrap();
+    let opened = fs.open(&call(), second, OpenFlags::default()).unwrap();
+    assert_eq!(fs.read(opened.handle, 0, 100).unwrap().as_slice(), b"second");
 }
 
 #[test]

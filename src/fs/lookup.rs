@@ -200,10 +200,15 @@ impl SecretFs {
         let face = Face::Certificate(CertificateFile::parse(name).ok_or_else(no_entry)?);
         match self.home(call, secret)? {
             Home::Live(found) if is_certificate(found.properties.content_type.as_deref()) => {
+                let ttl = self.kernel_ttl(found.valid_for);
+                let overtaken = self.state().is_overtaken(call.thread, secret, self.now());
+                if overtaken {
+                    return self.lookup_overtaken(call, secret, face, ttl);
+                }
                 let known =
                     found.current.as_ref().and_then(|version| self.store.get(secret, Some(version), Wait::No).ok());
                 match known {
-                    Some(kept) => self.bound_entry(&kept, face, self.kernel_ttl(found.valid_for)),
+                    Some(kept) => self.bound_entry(&kept, face, ttl),
                     None => Ok(self.unbound_entry(secret, face, self.attr_of(&found.properties, 0))),
                 }
             }
@@ -244,6 +249,10 @@ impl SecretFs {
         if found.properties.is_disabled() {
             return Ok(self.unbound_entry(secret, face, self.unreadable(&found.properties)));
         }
+        let overtaken = self.state().is_overtaken(call.thread, secret, self.now());
+        if overtaken {
+            return self.lookup_overtaken(call, secret, face, ttl);
+        }
         if let Some(version) = &found.current
             && let Ok(kept) = self.store.get(secret, Some(version), Wait::No)
         {
@@ -251,6 +260,15 @@ impl SecretFs {
         }
         // The size comes with the getattr that follows.
         Ok(self.unbound_entry(secret, face, self.attr_of(&found.properties, 0)))
+    }
+
+    /// Who has been overtaken gets an inode that is the current version already: which one an unbound inode becomes, another's
+    /// open may decide that is older than he.
+    fn lookup_overtaken(&self, call: &Call, secret: &SecretName, face: Face, ttl: Duration) -> FsResult<Entry> {
+        let kept = self.store.get(secret, None, call.wait)?;
+        let entry = self.bound_entry(&kept, face, ttl)?;
+        self.state().has_found(call.thread, entry.node);
+        Ok(entry)
     }
 
     fn is_mover(&self, call: &Call, secret: &SecretName, face: Face) -> bool {

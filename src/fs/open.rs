@@ -132,7 +132,7 @@ impl SecretFs {
         };
         match its {
             Some(its) if its.version != current.version || its.encoding != current.encoding => {
-                self.open_overtaken(call, secret, face, &its)
+                self.open_overtaken(call, ino, (secret, face), &its)
             }
             _ => {
                 self.state().has_arrived(call.thread);
@@ -142,10 +142,17 @@ impl SecretFs {
     }
 
     /// Another version is current than the one that was looked up. Its inode is another one, which the next look-up gives;
-    /// but the kernel repeats that only once. Whoever is overtaken again gets what he found, current a moment ago.
-    fn open_overtaken(&self, call: &Call, secret: &SecretName, face: Face, found: &Bound) -> FsResult<Opened> {
-        let again = self.state().is_overtaken_again(call.thread, secret, self.now());
-        if !again {
+    /// but the kernel repeats that only once. Whoever is overtaken again gets what that look-up found, which was current
+    /// when he was sent back for it.
+    fn open_overtaken(
+        &self,
+        call: &Call,
+        ino: Ino,
+        (secret, face): (&SecretName, Face),
+        found: &Bound,
+    ) -> FsResult<Opened> {
+        if !self.state().is_overtaken_again(call.thread, ino) {
+            self.state().overtake(call.thread, secret, self.now());
             return Err(look_again());
         }
         let kept = self.store.get(secret, Some(&found.version), call.wait)?;
@@ -200,7 +207,7 @@ impl SecretFs {
             }
             if retired || !self.may_share(call, id, process, &writers) {
                 // The kernel comes back once; a save in between must not send it back a second time.
-                self.state().is_overtaken_again(call.thread, secret, self.now());
+                self.state().overtake(call.thread, secret, self.now());
                 return Err(look_again());
             }
             if !loaded && !flags.truncate {

@@ -40,6 +40,14 @@ pub struct Bounce {
     pub until: Moment,
 }
 
+/// A reader who was sent back to look again.
+struct Overtaken {
+    secret: SecretName,
+    at: Moment,
+    /// What his look-up then gave him.
+    found: Option<Ino>,
+}
+
 /// A directory that was made for a secret that is not there yet.
 #[derive(Default)]
 pub struct Newborn {
@@ -67,7 +75,7 @@ pub struct State {
     /// Threads on their way back, by name.
     pub bounces: HashMap<Bounced, Bounce>,
     /// Readers that were sent back because another version was current, by thread.
-    overtaken: HashMap<u32, (SecretName, Moment)>,
+    overtaken: HashMap<u32, Overtaken>,
     /// Look-ups whose time was up, by thread.
     late: HashMap<u32, (Ino, String, Moment)>,
     /// Under which directory the kernel was last shown a secret's own.
@@ -278,12 +286,28 @@ impl State {
         }
     }
 
-    /// Whether a reader was overtaken by a save just before, until it arrives; if not, from now on it was.
-    pub fn is_overtaken_again(&mut self, thread: u32, name: &SecretName, now: Moment) -> bool {
-        self.overtaken.retain(|_, (_, at)| now.since(*at) < BOUNCE_LIMIT);
-        let again = self.overtaken.get(&thread).is_some_and(|(secret, _)| secret == name);
-        self.overtaken.insert(thread, (name.clone(), now));
-        again
+    /// A reader was overtaken by a save, until it arrives.
+    pub fn overtake(&mut self, thread: u32, name: &SecretName, now: Moment) {
+        self.overtaken.retain(|_, overtaken| now.since(overtaken.at) < BOUNCE_LIMIT);
+        self.overtaken.insert(thread, Overtaken { secret: name.clone(), at: now, found: None });
+    }
+
+    /// Whether it looks again because it was overtaken.
+    pub fn is_overtaken(&self, thread: u32, name: &SecretName, now: Moment) -> bool {
+        let is_it = |overtaken: &Overtaken| overtaken.secret == *name && now.since(overtaken.at) < BOUNCE_LIMIT;
+        self.overtaken.get(&thread).is_some_and(is_it)
+    }
+
+    /// What it found when it looked again.
+    pub fn has_found(&mut self, thread: u32, ino: Ino) {
+        if let Some(overtaken) = self.overtaken.get_mut(&thread) {
+            overtaken.found = Some(ino);
+        }
+    }
+
+    /// Whether it was overtaken once more, on the way to what it found.
+    pub fn is_overtaken_again(&self, thread: u32, ino: Ino) -> bool {
+        self.overtaken.get(&thread).is_some_and(|overtaken| overtaken.found == Some(ino))
     }
 
     /// A reader was not overtaken.

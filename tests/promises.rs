@@ -24,7 +24,11 @@ fn page(path: &str) -> String {
 /// The tests that a text names: code of three words or more, or a target of the fuzzer.
 fn tests_in(text: &str) -> BTreeSet<String> {
     let spans = text.split('`').skip(1).step_by(2);
-    spans.filter(|span| span.starts_with(FUZZ) || span.matches('_').count() > 1).map(str::to_owned).collect()
+    spans.filter(|span| span.starts_with(FUZZ) || is_test(span)).map(str::to_owned).collect()
+}
+
+fn is_test(span: &str) -> bool {
+    span.matches('_').count() > 1 && span.chars().all(|letter| matches!(letter, 'a'..='z' | '0'..='9' | '_'))
 }
 
 /// Each promise of a page, by its number, with its section.

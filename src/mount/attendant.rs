@@ -51,14 +51,12 @@ pub enum Errand {
     },
     /// The number of the thread that wakes watchers, as the kernel's requests have it.
     WakingThread,
-    /// Wake who watches a file. Paths are below the mount.
+    /// Wake who watches a file.
     Wake {
-        /// The file.
+        /// Its path below the mount.
         path: String,
-        /// Where the current version has another name.
-        new: String,
-        /// Where the older ones have.
-        earlier: Vec<String>,
+        /// How many older versions have a name of their own.
+        earlier: usize,
     },
 }
 

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Component, Path};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,6 +13,7 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::clock::SystemClock;
 use crate::fs::processes::{ProcFs, Processes};
+use crate::fs::wake::{EARLIER, MAX_EARLIER, NEW};
 use crate::mount::attendant::{Answer, Errand, attend};
 use crate::mount::hook;
 use crate::mount::options::MountOptions;
@@ -83,8 +83,8 @@ impl Charge {
             Errand::Changed { name, version } => self.changed(&name, &version),
             Errand::SignIn { line } => Answer::of_program(sign_in(&self.programs, &line)),
             Errand::WakingThread => waking.map_or_else(no_waking, |waking| Answer::Thread(waking.thread)),
-            Errand::Wake { path, new, earlier } => {
-                waking.map_or_else(no_waking, |waking| done(waking.wake(Names { path, new, earlier })))
+            Errand::Wake { path, earlier } => {
+                waking.map_or_else(no_waking, |waking| done(waking.wake(Woken { path, earlier })))
             }
         }
     }
@@ -150,27 +150,27 @@ fn is_sign_in(line: &str) -> bool {
 /// The thread that wakes watchers: one, so that the files' other side knows it by its number.
 struct Waking {
     thread: u32,
-    jobs: Mutex<Sender<(Names, Sender<io::Result<()>>)>>,
+    jobs: Mutex<Sender<(Woken, Sender<io::Result<()>>)>>,
 }
 
 /// Of [`File`], with what it borrows.
-struct Names {
+struct Woken {
     path: String,
-    new: String,
-    earlier: Vec<String>,
+    earlier: usize,
 }
 
 impl Waking {
     fn start(charge: &Charge) -> io::Result<Self> {
         let Place::Directory(directory) = &charge.place else { return Err(io::ErrorKind::Unsupported.into()) };
-        let touched = Touched { directory: directory.clone(), read_only: charge.read_only };
-        let (jobs, todo) = mpsc::channel::<(Names, Sender<io::Result<()>>)>();
+        let (directory, read_only) = (directory.clone(), charge.read_only);
+        let touched = Touched { directory, read_only, new: NEW, earlier: EARLIER };
+        let (jobs, todo) = mpsc::channel::<(Woken, Sender<io::Result<()>>)>();
         let (tell, told) = mpsc::channel();
         let work = move || {
             // SAFETY: no arguments, cannot fail.
             let _ = tell.send(unsafe { libc::gettid() }.cast_unsigned());
-            for (names, answer) in todo {
-                let file = File { path: &names.path, new: &names.new, earlier: &names.earlier };
+            for (woken, answer) in todo {
+                let file = File { path: &woken.path, earlier: woken.earlier };
                 // Who waits no longer does not matter.
                 let _ = answer.send(touched.wake(&file));
             }
@@ -179,20 +179,22 @@ impl Waking {
         Ok(Self { thread: told.recv().map_err(io::Error::other)?, jobs: Mutex::new(jobs) })
     }
 
-    fn wake(&self, names: Names) -> io::Result<()> {
-        let all = names.earlier.iter().chain([&names.path, &names.new]);
-        if !all.into_iter().all(|path| is_below(path)) {
-            return Err(io::Error::other("a path leads out of the mount"));
+    fn wake(&self, woken: Woken) -> io::Result<()> {
+        if !is_watched(&woken.path) || woken.earlier > MAX_EARLIER {
+            return Err(io::Error::other("this is no file that can be watched"));
         }
         let (answer, answered) = mpsc::channel();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        jobs.send((names, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        jobs.send((woken, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;
         answered.recv().map_err(io::Error::other)?
     }
 }
 
-fn is_below(path: &str) -> bool {
-    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+/// Whether a path is that of a value, below the mount.
+fn is_watched(path: &str) -> bool {
+    let parts: Vec<_> = path.split('/').collect();
+    let is_value = matches!(parts[..], ["secrets", _, "value"] | ["secrets", _, "certificate", _] | ["files", _]);
+    is_value && parts.iter().all(|part| !matches!(*part, "" | "." | ".."))
 }
 
 #[cfg(test)]
@@ -257,17 +259,26 @@ mod tests {
         let charge = Charge { place: Place::Directory(inside.clone()), ..charge(None) };
         let waking = Waking::start(&charge).unwrap();
         let outside = outside.to_str().unwrap().to_owned();
-        for (path, new, earlier) in [
-            ("../outside", "a", "b"),
-            ("a", "../outside", "b"),
-            ("a", "b", "../outside"),
-            ("a", "b", outside.as_str()),
-            ("a/../../outside", "b", "c"),
-            ("", "a", "b"),
+        for path in [
+            "../outside",
+            outside.as_str(),
+            "files/../../outside",
+            "files/..",
+            "files/.",
+            "files/",
+            "files",
+            "/files/a",
+            "secrets/../value",
+            "secrets//value",
+            "secrets/a/tags",
+            ".akvfs/status.json",
+            "",
         ] {
-            let errand = Errand::Wake { path: path.into(), new: new.into(), earlier: vec![earlier.into()] };
-            assert_eq!(why(charge.answer(errand, Some(&waking))), "a path leads out of the mount");
+            let errand = Errand::Wake { path: path.into(), earlier: 0 };
+            assert_eq!(why(charge.answer(errand, Some(&waking))), "this is no file that can be watched", "{path}");
         }
+        let many = Errand::Wake { path: "files/a".into(), earlier: MAX_EARLIER + 1 };
+        assert_eq!(why(charge.answer(many, Some(&waking))), "this is no file that can be watched");
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2);
     }
 

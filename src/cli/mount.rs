@@ -71,7 +71,7 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
 
 fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) -> Job<Session> {
     let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
-    let charge = Charge::new(place, &settings.mount);
+    let charge = Charge::new(&source.vault, place, &settings.mount);
     Job {
         attend: Box::new(|socket| charge.attend(socket)),
         start: Box::new(move |attendant| {

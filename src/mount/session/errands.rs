@@ -19,19 +19,17 @@ use crate::mount::hook;
 use crate::mount::options::MountOptions;
 use crate::mount::point::Place;
 use crate::mount::program::Programs;
+use crate::mount::source::Vault;
 use crate::mount::wake::{File, Touched};
 use crate::mount::{mountinfo, point, process, unmount};
 use crate::secret::{SecretName, Version};
 
 use super::attended::SIGN_IN_LIMIT;
+use super::signing::Signing;
 
 /// How often it is looked whether a mount is dead whose daemon is, and after what pause.
 const LOOKS: (usize, Duration) = (50, Duration::from_millis(20));
-/// How azure_identity calls `az` and `azd`; the scope and the tenant follow.
-const SIGN_INS: [&str; 2] =
-    ["cd /bin && az account get-access-token -o json ", "cd /bin && azd auth token -o json --no-prompt "];
-
-/// How long one may run. A little less than it is waited for, so that who waits hears that it hangs.
+/// How long `az` or `azd` may run. A little less than it is waited for, so that who waits hears that it hangs.
 const SIGN_IN_ENDS: Duration = Duration::from_secs(SIGN_IN_LIMIT.as_secs() - 5);
 
 /// What the attendant is told when it begins.
@@ -40,15 +38,17 @@ pub struct Charge {
     place: Place,
     read_only: bool,
     on_change: Option<String>,
+    signing: Signing,
     /// `az` and `azd` that run.
     programs: Arc<Programs>,
 }
 
 impl Charge {
-    /// For a mount with these options.
-    pub fn new(place: &Place, options: &MountOptions) -> Self {
+    /// For a mount of this vault with these options.
+    pub fn new(vault: &Vault, place: &Place, options: &MountOptions) -> Self {
         let (place, on_change) = (place.clone(), options.on_change.clone());
-        Self { place, read_only: options.read_only, on_change, programs: Arc::default() }
+        let signing = Signing::new(vault, options.auth);
+        Self { place, read_only: options.read_only, on_change, signing, programs: Arc::default() }
     }
 
     /// Its whole life, until the daemon is gone. A mount that is left dead is taken away.
@@ -81,7 +81,7 @@ impl Charge {
             }
             Errand::Program { process } => Answer::Program(ProcFs.program(process)),
             Errand::Changed { name, version } => self.changed(&name, &version),
-            Errand::SignIn { line } => Answer::of_program(sign_in(&self.programs, &line)),
+            Errand::SignIn { line } => Answer::of_program(self.sign_in(&line)),
             Errand::WakingThread => waking.map_or_else(no_waking, |waking| Answer::Thread(waking.thread)),
             Errand::Wake { path, earlier } => {
                 waking.map_or_else(no_waking, |waking| done(waking.wake(Woken { path, earlier })))
@@ -105,6 +105,14 @@ impl Charge {
         };
         let ended = hook::run_command(command, &format!("{}/secrets/{name}/value", self.place), version.as_str());
         Answer::of_program(ended.map(|status| Output { status, stdout: Vec::new(), stderr: Vec::new() }))
+    }
+
+    /// Runs `az` or `azd` as azure_identity does. No other line is run.
+    fn sign_in(&self, line: &str) -> io::Result<Output> {
+        if !self.signing.is_sign_in(line) {
+            return Err(io::Error::other("this is no way to sign in"));
+        }
+        self.programs.output_within(Command::new("/bin/sh").args(["-c", line]).stdin(Stdio::null()), SIGN_IN_ENDS)
     }
 
     /// Takes away the mount that a daemon has left when it died, and no other: it is not there, or it does not answer.
@@ -131,20 +139,6 @@ fn done(result: io::Result<()>) -> Answer {
 
 fn no_waking() -> Answer {
     Answer::Failed("nobody is woken on this mount".to_owned())
-}
-
-/// Runs `az` or `azd` as azure_identity does. No other line is run, and none in which the shell finds more than words.
-fn sign_in(programs: &Programs, line: &str) -> io::Result<Output> {
-    if !is_sign_in(line) {
-        return Err(io::Error::other("this is no way to sign in"));
-    }
-    programs.output_within(Command::new("/bin/sh").args(["-c", line]).stdin(Stdio::null()), SIGN_IN_ENDS)
-}
-
-fn is_sign_in(line: &str) -> bool {
-    let words = SIGN_INS.iter().find_map(|beginning| line.strip_prefix(beginning));
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || " -_.:/".contains(letter);
-    words.is_some_and(|words| words.chars().all(is_plain))
 }
 
 /// The thread that wakes watchers: one, so that the files' other side knows it by its number.
@@ -203,7 +197,8 @@ mod tests {
 
     fn charge(on_change: Option<&str>) -> Charge {
         let place = Place::Descriptor(99_999);
-        Charge { place, read_only: false, on_change: on_change.map(str::to_owned), programs: Arc::default() }
+        let options = MountOptions { on_change: on_change.map(str::to_owned), ..MountOptions::default() };
+        Charge::new(&Vault::Azure { url: "https://contoso.vault.azure.net".to_owned() }, &place, &options)
     }
 
     fn why(answer: Answer) -> String {
@@ -212,22 +207,25 @@ mod tests {
 
     #[test]
     fn only_a_sign_in_is_run() {
-        let scope = "--scope https://vault.azure.net/.default";
+        let (signing, scope) = (charge(None).signing, "--scope https://vault.azure.net/.default");
         for line in [
             format!(
                 "cd /bin && az account get-access-token -o json {scope} --tenant 72f988bf-86f1-41af-91ab-2d7cd011db47"
             ),
             format!("cd /bin && azd auth token -o json --no-prompt {scope}"),
         ] {
-            assert!(is_sign_in(&line), "{line}");
+            assert!(signing.is_sign_in(&line), "{line}");
             for more in [
                 ";id", "$(id)", "`id`", "&id", "|id", "\nid", ">x", "<x", "\"x\"", "'x'", "*", "\\x", "~", "#", "!x",
                 "\0",
             ] {
-                assert!(!is_sign_in(&format!("{line} {more}")), "{more}");
+                assert!(!signing.is_sign_in(&format!("{line} {more}")), "{more}");
+                assert!(!signing.is_sign_in(&format!("{line}{more}")), "{more}");
             }
         }
-        for line in ["", "id", "cd /bin && az account clear", "cd /bin && az account get-access-token -o json;id", "az"]
+        let other = "cd /bin && az account get-access-token -o json --scope https://management.azure.com/.default";
+        for line in
+            [other, "", "id", "cd /bin && az account clear", "cd /bin && az account get-access-token -o json;id", "az"]
         {
             assert_eq!(
                 why(charge(None).answer(Errand::SignIn { line: line.to_owned() }, None)),

@@ -9,6 +9,7 @@
 mod skipped;
 
 use std::fs;
+use std::io::Read;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
@@ -17,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use akvfs::clock::SystemClock;
 use akvfs::local::{Fault, FaultKind, ServeOptions, Server};
-use akvfs::mount::{mountinfo, point};
+use akvfs::mount::{mountinfo, point, unmount};
 use akvfs::secret::{SecretAttributes, SecretName, SecretValue};
 use akvfs::vault::{ClientOptions, SecretClient, StaticToken};
 
@@ -169,6 +170,28 @@ fn mount_in_background(vault: &Vault, dir: &Path, options: &str) -> Output {
         .stdin(Stdio::null())
         .output()
         .unwrap()
+}
+
+#[test]
+fn in_the_background_it_keeps_nothing_that_its_caller_has_open() {
+    if let Err(reason) = point::check_device() {
+        return skipped!("{reason}");
+    }
+    let (vault, place) = (Vault::new(), tempfile::tempdir().unwrap());
+    let (mut theirs, ours) = std::io::pipe().unwrap();
+    let script = r#"exec "$0" mount "$@" 9>&0 </dev/null"#;
+    let mut command = Command::new("sh");
+    command.args(["-c", script, env!("CARGO_BIN_EXE_akvfs"), vault.0.url()]).arg(place.path()).stdin(ours);
+    let ran = command.output().unwrap();
+    // It has the other end of the pipe.
+    drop(command);
+    let (tell, told) = std::sync::mpsc::channel();
+    std::thread::spawn(move || tell.send(theirs.read_to_end(&mut Vec::new()).unwrap()));
+    let ended = told.recv_timeout(SOON);
+    let read = read_now(&place.path().join("secrets/a/value"));
+    unmount::detach(place.path()).unwrap();
+    assert!(ran.status.success(), "{ran:?}");
+    assert_eq!((ended, read.as_str()), (Ok(0), "first"), "the pipe is closed while the mount is there");
 }
 
 #[test]

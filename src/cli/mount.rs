@@ -8,6 +8,7 @@ use clap::{Arg, ArgAction, ArgMatches, Args, Command, FromArgMatches, value_pars
 use super::log::{self, Levels};
 use super::{FAILED, Failure, USAGE};
 use crate::mount::daemon::{self, DaemonError, Job};
+use crate::mount::inherited;
 use crate::mount::options::layers::Configured;
 use crate::mount::options::words::{Word, parse_list};
 use crate::mount::options::{Entry, OPTIONS, OptionError, Settings};
@@ -53,6 +54,9 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
         code: FAILED,
         line: format!("cannot mount {source} at {}: {reason}", dir.display()),
     };
+    if !settings.foreground {
+        inherited::close();
+    }
     let levels = Arc::new(log::start(settings)?);
     let place = point::prepare(dir).map_err(failed)?;
     point::check_others(&settings.mount, &place).map_err(failed)?;
@@ -71,7 +75,7 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
 
 fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) -> Job<Session> {
     let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
-    let charge = Charge::new(place, &settings.mount);
+    let charge = Charge::new(&source.vault, place, &settings.mount);
     Job {
         attend: Box::new(|socket| charge.attend(socket)),
         start: Box::new(move |attendant| {

@@ -22,7 +22,7 @@ pub const NEW: &str = ".akvfs/.wake.new";
 /// And the older ones, with a number behind.
 pub const EARLIER: &str = ".akvfs/.wake.";
 /// How many older versions are touched at most: a watch holds each for ever.
-const MAX_EARLIER: usize = 64;
+pub const MAX_EARLIER: usize = 64;
 
 /// A file whose watchers are to be woken.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -51,14 +51,12 @@ pub enum Errand {
     },
     /// The number of the thread that wakes watchers, as the kernel's requests have it.
     WakingThread,
-    /// Wake who watches a file. Paths are below the mount.
+    /// Wake who watches a file.
     Wake {
-        /// The file.
+        /// Its path below the mount.
         path: String,
-        /// Where the current version has another name.
-        new: String,
-        /// Where the older ones have.
-        earlier: Vec<String>,
+        /// How many older versions have a name of their own.
+        earlier: usize,
     },
 }
 
@@ -191,18 +189,37 @@ fn in_words(why: RecvTimeoutError) -> io::Error {
 }
 
 /// Does errands until the daemon is gone, each on a thread of its own: a command may take long.
-pub fn attend(mut socket: UnixStream, duty: impl Fn(Errand) -> Answer + Send + Sync + 'static) -> io::Result<()> {
+pub fn attend(socket: UnixStream, duty: impl Fn(Errand) -> Answer + Send + Sync + 'static) -> io::Result<()> {
+    attend_by(socket, duty, on_a_thread)
+}
+
+/// An errand under way.
+type Work = Box<dyn FnOnce() + Send>;
+
+fn attend_by(
+    mut socket: UnixStream,
+    duty: impl Fn(Errand) -> Answer + Send + Sync + 'static,
+    mut start: impl FnMut(Work) -> io::Result<()>,
+) -> io::Result<()> {
     let (duty, answers) = (Arc::new(duty), Arc::new(Mutex::new(socket.try_clone()?)));
     while let Some(Numbered { number, what }) = receive(&mut socket)? {
-        let (duty, answers) = (duty.clone(), answers.clone());
+        let (duty, answer) = (duty.clone(), answers.clone());
         let work = move || {
             let what = duty(what);
             // A daemon that is gone needs no answer.
-            let _ = send(&mut lock(&answers), &Numbered { number, what });
+            let _ = send(&mut lock(&answer), &Numbered { number, what });
         };
-        thread::Builder::new().name("akvfs-errand".to_owned()).spawn(work)?;
+        if let Err(error) = start(Box::new(work)) {
+            // There may be room for the next, and without this process there is no unmount either.
+            let what = Answer::Failed(format!("no thread can be started: {error}"));
+            send(&mut lock(&answers), &Numbered { number, what })?;
+        }
     }
     Ok(())
+}
+
+fn on_a_thread(work: Work) -> io::Result<()> {
+    thread::Builder::new().name("akvfs-errand".to_owned()).spawn(work).map(drop)
 }
 
 /// Four bytes of length, and that much JSON.
@@ -277,6 +294,23 @@ mod tests {
         serving.join().unwrap();
         assert!(attendant.ask(Errand::Unmount, SOON).is_err());
         assert!(lock(&attendant.waiting).is_empty());
+    }
+
+    #[test]
+    fn an_errand_for_which_there_is_no_thread_fails_alone() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut first = true;
+        let start = move |work: Work| match std::mem::take(&mut first) {
+            true => Err(ErrorKind::WouldBlock.into()),
+            false => on_a_thread(work),
+        };
+        let serving = thread::spawn(move || attend_by(theirs, |_| Answer::Done, start));
+        let attendant = Attendant::over(ours).unwrap();
+        let refused = attendant.ask(Errand::Unmount, SOON).unwrap().into_done().unwrap_err();
+        assert_eq!(refused.to_string(), "no thread can be started: operation would block");
+        attendant.ask(Errand::Unmount, SOON).unwrap().into_done().unwrap();
+        drop(attendant.socket.lock().unwrap().shutdown(std::net::Shutdown::Both));
+        serving.join().unwrap().unwrap();
     }
 
     #[test]

@@ -1,7 +1,7 @@
 //! The command that runs when another party has replaced a value (`on_change`). It gets a path and a version, never a value,
 //! and nothing of the daemon's environment that might hold a credential.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::io;
 use std::process::{Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,54 +13,91 @@ const KEPT: [&str; 8] = ["PATH", "HOME", "USER", "LOGNAME", "LANG", "LC_ALL", "T
 /// Runs the command for a secret and its version, and waits for its end.
 pub type Run = dyn Fn(&str, &str) -> io::Result<ExitStatus> + Send + Sync;
 
+/// How many commands run at once at most: a vault may replace thousands of values in one go.
+const AT_ONCE: usize = 8;
+
 /// See the module. Clones are the same hook.
 #[derive(Clone)]
 pub struct Hook {
     run: Arc<Run>,
-    /// The secrets whose command runs, and the version that came meanwhile.
-    running: Arc<Mutex<HashMap<String, Option<String>>>>,
+    work: Arc<Mutex<Work>>,
+}
+
+#[derive(Default)]
+struct Work {
+    /// The secrets whose command runs or is to run, and the version that it has not run for.
+    versions: HashMap<String, Option<String>>,
+    /// Those whose command does not run yet, the longest waiting first.
+    waiting: VecDeque<String>,
+    threads: usize,
+}
+
+impl Work {
+    fn add(&mut self, name: &str, version: &str) {
+        let before = self.versions.insert(name.to_owned(), Some(version.to_owned()));
+        if before.is_none() {
+            self.waiting.push_back(name.to_owned());
+        }
+    }
+
+    /// Whether there is something to do for one thread more, which is counted from now on.
+    fn takes_a_thread(&mut self) -> bool {
+        let takes = self.threads < AT_ONCE && !self.waiting.is_empty();
+        self.threads += usize::from(takes);
+        takes
+    }
+
+    /// What to run next; without anything the thread that asks ends.
+    fn next(&mut self) -> Option<(String, String)> {
+        let name = self.waiting.pop_front();
+        let version = name.as_ref().and_then(|name| self.versions.get_mut(name)?.take());
+        let next = name.zip(version);
+        self.threads -= usize::from(next.is_none());
+        next
+    }
+
+    /// The command has run for a secret. If another version came meanwhile, it waits again, behind the others.
+    fn has_run(&mut self, name: String) {
+        match self.versions.get(&name) {
+            Some(Some(_)) => self.waiting.push_back(name),
+            _ => drop(self.versions.remove(&name)),
+        }
+    }
 }
 
 impl Hook {
     /// A hook that runs this.
     pub fn new(run: Arc<Run>) -> Self {
-        Self { run, running: Arc::default() }
+        Self { run, work: Arc::default() }
     }
 
     /// Runs the command for the secret `name`, not here; if it runs already, once more when it has ended, with the last version.
     pub fn run(&self, name: &str, version: &str) {
-        if let Some(next) = self.running().get_mut(name) {
-            *next = Some(version.to_owned());
+        self.work().add(name, version);
+        if !self.work().takes_a_thread() {
             return;
         }
-        self.running().insert(name.to_owned(), None);
-        let (hook, at, version) = (self.clone(), name.to_owned(), version.to_owned());
+        let hook = self.clone();
         let work = move || {
-            let mut version = Some(version);
-            while let Some(current) = version {
-                hook.run_here(&at, &current);
-                version = hook.next(&at);
+            while let Some((name, version)) = hook.next() {
+                hook.run_here(&name, &version);
+                hook.work().has_run(name);
             }
         };
         if let Err(error) = thread::Builder::new().name("akvfs-hook".into()).spawn(work) {
-            tracing::warn!("on_change does not run for {name}: {error}");
-            self.running().remove(name);
+            tracing::warn!("on_change waits for another change before it runs for {name}: {error}");
+            self.work().threads -= 1;
         }
     }
 
-    fn running(&self) -> MutexGuard<'_, HashMap<String, Option<String>>> {
+    /// A function of its own, so that the lock is not held while the command runs.
+    fn next(&self) -> Option<(String, String)> {
+        self.work().next()
+    }
+
+    fn work(&self) -> MutexGuard<'_, Work> {
         // Each step is whole.
-        self.running.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The version that came while the command ran; without one it is over.
-    fn next(&self, name: &str) -> Option<String> {
-        let mut running = self.running();
-        let next = running.get_mut(name).and_then(Option::take);
-        if next.is_none() {
-            running.remove(name);
-        }
-        next
+        self.work.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn run_here(&self, name: &str, version: &str) {
@@ -101,7 +138,7 @@ mod tests {
             thread::sleep(Duration::from_millis(2));
         }
         hook.run("/m/b", "1");
-        while !hook.running().is_empty() {
+        while !hook.work().versions.is_empty() {
             thread::sleep(Duration::from_millis(5));
         }
         let text = fs::read_to_string(&log).expect("it ran");
@@ -111,5 +148,35 @@ mod tests {
         assert!(text.contains("begin /m/b 1"));
         let environment = fs::read_to_string(log.with_extension("env")).expect("it ran");
         assert!(!environment.contains("CARGO"), "nothing of ours but what is listed: {environment}");
+    }
+
+    #[test]
+    fn no_more_than_eight_run_at_once_and_each_secret_has_its_last_version() {
+        let (now, most) = (Arc::new(Mutex::new(0)), Arc::new(Mutex::new(0)));
+        let last = Arc::<Mutex<HashMap<String, String>>>::default();
+        let (at_once, highest, ran) = (now.clone(), most.clone(), last.clone());
+        let hook = Hook::new(Arc::new(move |name, version| {
+            let running = {
+                let mut running = at_once.lock().unwrap();
+                *running += 1;
+                *running
+            };
+            let mut most = highest.lock().unwrap();
+            *most = running.max(*most);
+            drop(most);
+            thread::sleep(Duration::from_millis(5));
+            ran.lock().unwrap().insert(name.to_owned(), version.to_owned());
+            *at_once.lock().unwrap() -= 1;
+            Ok(ExitStatus::default())
+        }));
+        for version in ["1", "2", "3"] {
+            (0..100).for_each(|secret| hook.run(&secret.to_string(), version));
+        }
+        while !hook.work().versions.is_empty() {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let last = last.lock().unwrap();
+        assert!(last.len() == 100 && last.values().all(|version| version == "3"), "{last:?}");
+        assert_eq!(*most.lock().unwrap(), 8);
     }
 }

@@ -10,6 +10,7 @@
 //! - [`supervisor`]: what the service manager is told.
 //! - [`accounts`]: users and groups by name.
 //! - [`attendant`]: a process beside the daemon, for what the daemon may no longer do.
+//! - [`inherited`]: what the caller left open.
 //! - [`audit`]: where the lines of the audit go.
 //! - [`syslog`]: the machine's syslog.
 //! - [`process`]: what the kernel is asked about our own process.
@@ -26,6 +27,7 @@ pub mod audit;
 pub mod daemon;
 pub mod helper;
 pub mod hook;
+pub mod inherited;
 pub mod mountinfo;
 pub mod options;
 pub mod point;

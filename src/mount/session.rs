@@ -6,6 +6,7 @@ mod errands;
 mod floors;
 mod needs;
 mod news;
+mod signing;
 
 use std::io;
 use std::os::unix::net::UnixStream;

@@ -107,6 +107,6 @@ pub(super) fn waking_thread(attendant: &Attendant) -> Option<u32> {
 
 /// Wakes who watches a file.
 pub(super) fn wake(attendant: &Attendant, file: &File<'_>) -> io::Result<()> {
-    let (path, new, earlier) = (file.path.to_owned(), file.new.to_owned(), file.earlier.to_vec());
-    attendant.ask(Errand::Wake { path, new, earlier }, LOOK_LIMIT)?.into_done()
+    let errand = Errand::Wake { path: file.path.to_owned(), earlier: file.earlier };
+    attendant.ask(errand, LOOK_LIMIT)?.into_done()
 }

@@ -3,7 +3,6 @@
 
 use std::io;
 use std::os::unix::net::UnixStream;
-use std::path::{Component, Path};
 use std::process::{Command, Output, Stdio};
 use std::sync::mpsc::{self, Sender};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -14,24 +13,23 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
 
 use crate::clock::SystemClock;
 use crate::fs::processes::{ProcFs, Processes};
+use crate::fs::wake::{EARLIER, MAX_EARLIER, NEW};
 use crate::mount::attendant::{Answer, Errand, attend};
 use crate::mount::hook;
 use crate::mount::options::MountOptions;
 use crate::mount::point::Place;
 use crate::mount::program::Programs;
+use crate::mount::source::Vault;
 use crate::mount::wake::{File, Touched};
 use crate::mount::{mountinfo, point, process, unmount};
 use crate::secret::{SecretName, Version};
 
 use super::attended::SIGN_IN_LIMIT;
+use super::signing::Signing;
 
 /// How often it is looked whether a mount is dead whose daemon is, and after what pause.
 const LOOKS: (usize, Duration) = (50, Duration::from_millis(20));
-/// How azure_identity calls `az` and `azd`; the scope and the tenant follow.
-const SIGN_INS: [&str; 2] =
-    ["cd /bin && az account get-access-token -o json ", "cd /bin && azd auth token -o json --no-prompt "];
-
-/// How long one may run. A little less than it is waited for, so that who waits hears that it hangs.
+/// How long `az` or `azd` may run. A little less than it is waited for, so that who waits hears that it hangs.
 const SIGN_IN_ENDS: Duration = Duration::from_secs(SIGN_IN_LIMIT.as_secs() - 5);
 
 /// What the attendant is told when it begins.
@@ -40,15 +38,17 @@ pub struct Charge {
     place: Place,
     read_only: bool,
     on_change: Option<String>,
+    signing: Signing,
     /// `az` and `azd` that run.
     programs: Arc<Programs>,
 }
 
 impl Charge {
-    /// For a mount with these options.
-    pub fn new(place: &Place, options: &MountOptions) -> Self {
+    /// For a mount of this vault with these options.
+    pub fn new(vault: &Vault, place: &Place, options: &MountOptions) -> Self {
         let (place, on_change) = (place.clone(), options.on_change.clone());
-        Self { place, read_only: options.read_only, on_change, programs: Arc::default() }
+        let signing = Signing::new(vault, options.auth);
+        Self { place, read_only: options.read_only, on_change, signing, programs: Arc::default() }
     }
 
     /// Its whole life, until the daemon is gone. A mount that is left dead is taken away.
@@ -81,10 +81,10 @@ impl Charge {
             }
             Errand::Program { process } => Answer::Program(ProcFs.program(process)),
             Errand::Changed { name, version } => self.changed(&name, &version),
-            Errand::SignIn { line } => Answer::of_program(sign_in(&self.programs, &line)),
+            Errand::SignIn { line } => Answer::of_program(self.sign_in(&line)),
             Errand::WakingThread => waking.map_or_else(no_waking, |waking| Answer::Thread(waking.thread)),
-            Errand::Wake { path, new, earlier } => {
-                waking.map_or_else(no_waking, |waking| done(waking.wake(Names { path, new, earlier })))
+            Errand::Wake { path, earlier } => {
+                waking.map_or_else(no_waking, |waking| done(waking.wake(Woken { path, earlier })))
             }
         }
     }
@@ -105,6 +105,14 @@ impl Charge {
         };
         let ended = hook::run_command(command, &format!("{}/secrets/{name}/value", self.place), version.as_str());
         Answer::of_program(ended.map(|status| Output { status, stdout: Vec::new(), stderr: Vec::new() }))
+    }
+
+    /// Runs `az` or `azd` as azure_identity does. No other line is run.
+    fn sign_in(&self, line: &str) -> io::Result<Output> {
+        if !self.signing.is_sign_in(line) {
+            return Err(io::Error::other("this is no way to sign in"));
+        }
+        self.programs.output_within(Command::new("/bin/sh").args(["-c", line]).stdin(Stdio::null()), SIGN_IN_ENDS)
     }
 
     /// Takes away the mount that a daemon has left when it died, and no other: it is not there, or it does not answer.
@@ -133,44 +141,30 @@ fn no_waking() -> Answer {
     Answer::Failed("nobody is woken on this mount".to_owned())
 }
 
-/// Runs `az` or `azd` as azure_identity does. No other line is run, and none in which the shell finds more than words.
-fn sign_in(programs: &Programs, line: &str) -> io::Result<Output> {
-    if !is_sign_in(line) {
-        return Err(io::Error::other("this is no way to sign in"));
-    }
-    programs.output_within(Command::new("/bin/sh").args(["-c", line]).stdin(Stdio::null()), SIGN_IN_ENDS)
-}
-
-fn is_sign_in(line: &str) -> bool {
-    let words = SIGN_INS.iter().find_map(|beginning| line.strip_prefix(beginning));
-    let is_plain = |letter: char| letter.is_ascii_alphanumeric() || " -_.:/".contains(letter);
-    words.is_some_and(|words| words.chars().all(is_plain))
-}
-
 /// The thread that wakes watchers: one, so that the files' other side knows it by its number.
 struct Waking {
     thread: u32,
-    jobs: Mutex<Sender<(Names, Sender<io::Result<()>>)>>,
+    jobs: Mutex<Sender<(Woken, Sender<io::Result<()>>)>>,
 }
 
 /// Of [`File`], with what it borrows.
-struct Names {
+struct Woken {
     path: String,
-    new: String,
-    earlier: Vec<String>,
+    earlier: usize,
 }
 
 impl Waking {
     fn start(charge: &Charge) -> io::Result<Self> {
         let Place::Directory(directory) = &charge.place else { return Err(io::ErrorKind::Unsupported.into()) };
-        let touched = Touched { directory: directory.clone(), read_only: charge.read_only };
-        let (jobs, todo) = mpsc::channel::<(Names, Sender<io::Result<()>>)>();
+        let (directory, read_only) = (directory.clone(), charge.read_only);
+        let touched = Touched { directory, read_only, new: NEW, earlier: EARLIER };
+        let (jobs, todo) = mpsc::channel::<(Woken, Sender<io::Result<()>>)>();
         let (tell, told) = mpsc::channel();
         let work = move || {
             // SAFETY: no arguments, cannot fail.
             let _ = tell.send(unsafe { libc::gettid() }.cast_unsigned());
-            for (names, answer) in todo {
-                let file = File { path: &names.path, new: &names.new, earlier: &names.earlier };
+            for (woken, answer) in todo {
+                let file = File { path: &woken.path, earlier: woken.earlier };
                 // Who waits no longer does not matter.
                 let _ = answer.send(touched.wake(&file));
             }
@@ -179,20 +173,22 @@ impl Waking {
         Ok(Self { thread: told.recv().map_err(io::Error::other)?, jobs: Mutex::new(jobs) })
     }
 
-    fn wake(&self, names: Names) -> io::Result<()> {
-        let all = names.earlier.iter().chain([&names.path, &names.new]);
-        if !all.into_iter().all(|path| is_below(path)) {
-            return Err(io::Error::other("a path leads out of the mount"));
+    fn wake(&self, woken: Woken) -> io::Result<()> {
+        if !is_watched(&woken.path) || woken.earlier > MAX_EARLIER {
+            return Err(io::Error::other("this is no file that can be watched"));
         }
         let (answer, answered) = mpsc::channel();
         let jobs = self.jobs.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        jobs.send((names, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;
+        jobs.send((woken, answer)).map_err(|_| io::ErrorKind::BrokenPipe)?;
         answered.recv().map_err(io::Error::other)?
     }
 }
 
-fn is_below(path: &str) -> bool {
-    !path.is_empty() && Path::new(path).components().all(|part| matches!(part, Component::Normal(_)))
+/// Whether a path is that of a value, below the mount.
+fn is_watched(path: &str) -> bool {
+    let parts: Vec<_> = path.split('/').collect();
+    let is_value = matches!(parts[..], ["secrets", _, "value"] | ["secrets", _, "certificate", _] | ["files", _]);
+    is_value && parts.iter().all(|part| !matches!(*part, "" | "." | ".."))
 }
 
 #[cfg(test)]
@@ -201,7 +197,8 @@ mod tests {
 
     fn charge(on_change: Option<&str>) -> Charge {
         let place = Place::Descriptor(99_999);
-        Charge { place, read_only: false, on_change: on_change.map(str::to_owned), programs: Arc::default() }
+        let options = MountOptions { on_change: on_change.map(str::to_owned), ..MountOptions::default() };
+        Charge::new(&Vault::Azure { url: "https://contoso.vault.azure.net".to_owned() }, &place, &options)
     }
 
     fn why(answer: Answer) -> String {
@@ -210,22 +207,25 @@ mod tests {
 
     #[test]
     fn only_a_sign_in_is_run() {
-        let scope = "--scope https://vault.azure.net/.default";
+        let (signing, scope) = (charge(None).signing, "--scope https://vault.azure.net/.default");
         for line in [
             format!(
                 "cd /bin && az account get-access-token -o json {scope} --tenant 72f988bf-86f1-41af-91ab-2d7cd011db47"
             ),
             format!("cd /bin && azd auth token -o json --no-prompt {scope}"),
         ] {
-            assert!(is_sign_in(&line), "{line}");
+            assert!(signing.is_sign_in(&line), "{line}");
             for more in [
                 ";id", "$(id)", "`id`", "&id", "|id", "\nid", ">x", "<x", "\"x\"", "'x'", "*", "\\x", "~", "#", "!x",
                 "\0",
             ] {
-                assert!(!is_sign_in(&format!("{line} {more}")), "{more}");
+                assert!(!signing.is_sign_in(&format!("{line} {more}")), "{more}");
+                assert!(!signing.is_sign_in(&format!("{line}{more}")), "{more}");
             }
         }
-        for line in ["", "id", "cd /bin && az account clear", "cd /bin && az account get-access-token -o json;id", "az"]
+        let other = "cd /bin && az account get-access-token -o json --scope https://management.azure.com/.default";
+        for line in
+            [other, "", "id", "cd /bin && az account clear", "cd /bin && az account get-access-token -o json;id", "az"]
         {
             assert_eq!(
                 why(charge(None).answer(Errand::SignIn { line: line.to_owned() }, None)),
@@ -257,17 +257,26 @@ mod tests {
         let charge = Charge { place: Place::Directory(inside.clone()), ..charge(None) };
         let waking = Waking::start(&charge).unwrap();
         let outside = outside.to_str().unwrap().to_owned();
-        for (path, new, earlier) in [
-            ("../outside", "a", "b"),
-            ("a", "../outside", "b"),
-            ("a", "b", "../outside"),
-            ("a", "b", outside.as_str()),
-            ("a/../../outside", "b", "c"),
-            ("", "a", "b"),
+        for path in [
+            "../outside",
+            outside.as_str(),
+            "files/../../outside",
+            "files/..",
+            "files/.",
+            "files/",
+            "files",
+            "/files/a",
+            "secrets/../value",
+            "secrets//value",
+            "secrets/a/tags",
+            ".akvfs/status.json",
+            "",
         ] {
-            let errand = Errand::Wake { path: path.into(), new: new.into(), earlier: vec![earlier.into()] };
-            assert_eq!(why(charge.answer(errand, Some(&waking))), "a path leads out of the mount");
+            let errand = Errand::Wake { path: path.into(), earlier: 0 };
+            assert_eq!(why(charge.answer(errand, Some(&waking))), "this is no file that can be watched", "{path}");
         }
+        let many = Errand::Wake { path: "files/a".into(), earlier: MAX_EARLIER + 1 };
+        assert_eq!(why(charge.answer(many, Some(&waking))), "this is no file that can be watched");
         assert_eq!(std::fs::read_dir(place.path()).unwrap().count(), 2);
     }
 

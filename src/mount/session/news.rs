@@ -6,7 +6,7 @@ use std::sync::mpsc::Receiver;
 use std::thread;
 
 use crate::fs::SecretFs;
-use crate::fs::wake::{EARLIER, NEW, Watched};
+use crate::fs::wake::Watched;
 use crate::mount::attendant::Attendant;
 use crate::mount::hook::Hook;
 use crate::mount::wake::{File, PATIENCE, Waker};
@@ -58,8 +58,7 @@ impl Listener {
 }
 
 fn wake_one(fs: &SecretFs, attendant: &Attendant, thread: u32, watched: &Watched) -> io::Result<()> {
-    let earlier: Vec<_> = (0..watched.earlier).map(|number| format!("{EARLIER}{number}")).collect();
-    let file = File { path: &watched.path, new: NEW, earlier: &earlier };
+    let file = File { path: &watched.path, earlier: watched.earlier };
     fs.begin_waking(thread, watched);
     let woken = attended::wake(attendant, &file);
     fs.end_waking();

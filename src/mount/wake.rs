@@ -49,20 +49,23 @@ impl Touched {
         let ((place, name), (hidden, new)) = (split(file.path)?, split(self.new)?);
         let (place, hidden) = (open_below(&root, place, DIRECTORY)?, open_below(&root, hidden, DIRECTORY)?);
         let (_, earlier) = split(self.earlier)?;
-        let earlier: Vec<_> = (0..file.earlier).map(|number| format!("{earlier}{number}")).collect();
         // Held, its watches outlive the loss of its name.
         let shown = open_below(&place, name, FILE)?;
-        let mut others = Vec::new();
         rename(&hidden, new, &place, name)?;
-        for name in &earlier {
-            others.push(open_below(&hidden, name, FILE)?);
+        let mut others = Vec::new();
+        for name in (0..file.earlier).map(|number| format!("{earlier}{number}")) {
+            match open_below(&hidden, &name, FILE) {
+                // The kernel has forgotten it, so nobody watches it any more.
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                opened => others.push((opened?, name)),
+            }
         }
         let device = about(&root)?.device;
-        for touched in others.iter().chain([&shown]) {
+        for touched in others.iter().map(|(opened, _)| opened).chain([&shown]) {
             touch(touched, device)?;
         }
         // A link less: those who watch attributes only hear that.
-        earlier.iter().try_for_each(|name| unlink(&hidden, name))
+        others.iter().try_for_each(|(_, name)| unlink(&hidden, name))
     }
 
     /// The mount's root, where it can be written to. Held for one wake only: who holds it holds the mount.
@@ -257,6 +260,17 @@ mod tests {
         wake(&touched).unwrap();
         assert_eq!(fs::read_to_string(touched.directory.join("secrets/a/value")).unwrap(), "new");
         assert_eq!(fs::read_dir(touched.directory.join(".akvfs")).unwrap().count(), 0);
+    }
+
+    #[test]
+    fn an_earlier_version_that_the_kernel_has_forgotten_keeps_nobody_from_being_woken() {
+        let (_place, touched, _) = places();
+        let long_ago = std::time::SystemTime::UNIX_EPOCH;
+        let held = fs::File::options().write(true).open(touched.directory.join(".akvfs/.wake.0")).unwrap();
+        held.set_modified(long_ago).unwrap();
+        touched.wake(&File { path: "secrets/a/value", earlier: 3 }).unwrap();
+        assert!(held.metadata().unwrap().modified().unwrap() > long_ago, "who watches the one that is there has heard");
+        assert!(!touched.directory.join(".akvfs/.wake.0").exists());
     }
 
     #[test]

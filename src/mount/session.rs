@@ -14,6 +14,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use signal_hook::low_level;
+
 use crate::cache::{CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
@@ -139,6 +141,7 @@ pub fn start(
     let audit = start_audit(settings, &metrics)?;
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
     let whom = signed_in.clone();
+    let hung = give_up(log.clone());
     let fs = fs.counting(metrics).audited(told).logging(log).signing_in(Box::new(move || identity(&whom)));
     let fs = Arc::new(fs);
     let limits = Limits { read: options.timeout, change: options.write_timeout };
@@ -146,7 +149,6 @@ pub fn start(
     let outside = options.read_only && process::is_root() && matches!(place, Place::Directory(_));
     let read_only = options.read_only && !outside;
     let shown = Shown { source: &source.text, to_others: options.allow_other, read_only };
-    let hung = give_up();
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone(), hung)
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
     tracing::debug!("the kernel knows the mount");
@@ -203,10 +205,12 @@ fn say_what_is_mounted(about: &About, client: &SecretClient) {
 
 /// What to do when a request hangs inside: nothing that it may hold can be waited for, so this process ends as if it had
 /// been killed. The attendant unmounts then, the kernel lets go of everybody, and a service manager starts another one.
-fn give_up() -> Hung {
-    Box::new(|what| {
+fn give_up(log: Arc<dyn Log>) -> Hung {
+    Box::new(move |what| {
         tracing::error!("akvfs itself hangs: {what}; the mount is given up, please report it with the log");
-        std::process::exit(libc::EXIT_FAILURE);
+        log.flush();
+        // Not by exit(3), which runs what others have left to be run.
+        low_level::exit(libc::EXIT_FAILURE);
     })
 }
 

@@ -60,6 +60,11 @@ impl Mounted {
 
     /// The same, that logs at `level`.
     pub fn logging(source: &str, options: &str, level: &str) -> Option<Self> {
+        Self::logging_into(source, options, level, None)
+    }
+
+    /// The same, that logs into `log`, if there is one.
+    pub fn logging_into(source: &str, options: &str, level: &str, log: Option<Stdio>) -> Option<Self> {
         if let Err(error) = File::options().read(true).write(true).open("/dev/fuse") {
             skipped!("/dev/fuse cannot be opened: {error}");
             return None;
@@ -67,7 +72,7 @@ impl Mounted {
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().canonicalize().unwrap().join("mount");
         fs::create_dir(&dir).unwrap();
-        let log = File::create(place.path().join("log")).unwrap();
+        let log = log.unwrap_or_else(|| File::create(place.path().join("log")).unwrap().into());
         let mut command = akvfs();
         command.args(["mount", source]).arg(&dir).args(["-f", "-o", options]).env("AKVFS_LOG", level);
         let daemon = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
@@ -116,8 +121,21 @@ impl Mounted {
         self.daemon.wait().unwrap();
     }
 
+    /// Whether it ends within `limit`.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if self.daemon.try_wait().unwrap().is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// What it has logged; a line may be on its way still.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.place.path().join("log")).unwrap()
+        fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
     }
 }
 

@@ -14,7 +14,7 @@ use crate::mount::options::{Entry, OPTIONS, OptionError, Settings};
 use crate::mount::point::{self, Place};
 use crate::mount::session::{self, Charge, Log, Session};
 use crate::mount::source::Source;
-use crate::mount::unmount;
+use crate::mount::unmount::Own;
 
 /// The flag, and its name among the arguments.
 const PRINT_CONFIG: &str = "print-config";
@@ -74,6 +74,8 @@ fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) 
     let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
     let charge = Charge::new(place, &settings.mount);
     let attended = levels.clone();
+    let own = Own::default();
+    let started = own.clone();
     Job {
         attend: Box::new(move |socket| {
             // Without that thread its lines are lost, and nothing else.
@@ -84,7 +86,8 @@ fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) 
         start: Box::new(move |attendant| {
             levels.start_writing().map_err(|error| format!("the log has no thread: {error}"))?;
             levels.clone().cycle_on_signal().map_err(|error| format!("signals cannot be caught: {error}"))?;
-            session::start(&source, &start_at, &settings, levels, attendant).map_err(|error| error.to_string())
+            session::start(&source, &start_at, &settings, levels, attendant, &started)
+                .map_err(|error| error.to_string())
         }),
         serve: Box::new(|session, stop| {
             let ended = session.wait(stop).map_err(|error| error.to_string());
@@ -92,8 +95,7 @@ fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) 
         }),
         abandon: Arc::new(move || {
             if let Place::Directory(dir) = &abandoned {
-                // Whoever abandons a mount is about to exit and can do no more about it than try.
-                let _ = unmount::detach(dir);
+                own.abandon(dir);
             }
         }),
     }

@@ -35,6 +35,7 @@ use super::point::Place;
 use super::source::Source;
 use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
+use super::unmount::Own;
 use super::wake::{Waker, show_read_only};
 use super::{process, sandbox};
 use attended::{Attended, SignIns};
@@ -58,6 +59,7 @@ pub struct Session {
     serving: Serving,
     clock: Arc<dyn Clock>,
     place: Place,
+    own: Own,
     /// For the service manager.
     status: String,
     audit: Option<Arc<AuditLog>>,
@@ -104,13 +106,15 @@ pub fn remedy_for(kind: ErrorKind) -> &'static str {
 }
 
 /// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
-/// What this process may no longer do then is done by the attendant at the other end of the socket.
+/// What this process may no longer do then is done by the attendant at the other end of the socket. `own` is told of the mount as
+/// soon as there is one.
 pub fn start(
     source: &Source,
     place: &Place,
     settings: &Settings,
     log: Arc<dyn Log>,
     attendant: UnixStream,
+    own: &Own,
 ) -> Result<Session, MountError> {
     let options = &settings.mount;
     let clock = SystemClock::shared();
@@ -151,6 +155,9 @@ pub fn start(
     let shown = Shown { source: &source.text, to_others: options.allow_other, read_only };
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone(), hung)
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
+    if let Place::Directory(directory) = place {
+        own.remember(directory);
+    }
     tracing::debug!("the kernel knows the mount");
     if let (true, Place::Directory(directory)) = (outside, place)
         && let Err(error) = show_read_only(directory)
@@ -178,6 +185,7 @@ pub fn start(
         serving,
         clock,
         place: place.clone(),
+        own: own.clone(),
         status,
         announcer,
         watch,
@@ -280,7 +288,7 @@ fn keep_fresh(store: Arc<CachedStore>, fs: Arc<SecretFs>, options: &MountOptions
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        let Self { fs, serving, clock, place, status, announcer, watch, audit, attendant, ending, _server } = self;
+        let Self { fs, serving, clock, place, own, status, announcer, watch, audit, attendant, ending, _server } = self;
         let loops = join_in_background(serving, stop.clone())?;
         let watchdog = Watchdog::start(answers(&place), clock.clone());
         let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
@@ -304,7 +312,9 @@ impl Session {
                 Ok(Err(error)) => Err(MountError::Kernel(format!("the mount broke: {error}"))),
                 Err(_) => Err(MountError::Kernel("the mount broke inside".to_owned())),
             },
-            Reason::Asked => attended::unmount(&attendant).map_err(|error| MountError::Kernel(error.to_string())),
+            Reason::Asked => {
+                attended::unmount(&attendant, own.device()).map_err(|error| MountError::Kernel(error.to_string()))
+            }
         };
         // A release behind the last close may still save, also where somebody else has unmounted.
         fs.settle(wait);

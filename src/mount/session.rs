@@ -52,6 +52,8 @@ pub use errands::Charge;
 const TICK: Duration = Duration::from_millis(100);
 /// How long an end that was asked for waits for the vault (five seconds altogether).
 const SETTLE_LIMIT: Duration = Duration::from_secs(4);
+/// What the audit has to itself where nothing of that is left.
+const AUDIT_LIMIT: Duration = Duration::from_millis(200);
 
 /// A mount that is usable.
 pub struct Session {
@@ -318,6 +320,11 @@ impl Session {
         };
         // A release behind the last close may still save, also where somebody else has unmounted.
         fs.settle(wait);
+        // Not left to its drop, which never comes: what hears of changes holds the files, and they hold it.
+        let left = audit.map_or(0, |audit| audit.end(wait.remaining(&*clock).max(AUDIT_LIMIT)));
+        if left > 0 {
+            tracing::error!("{left} lines of the audit are lost: they could not be written before the end");
+        }
         ended
     }
 }

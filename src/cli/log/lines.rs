@@ -23,7 +23,7 @@ const IN_THE_SENTENCE: &str = "error.";
 /// Lines that wait to be written, at most: some 2 MiB.
 const WAITING: usize = 8192;
 /// How long an end waits for those that are left.
-const PATIENCE: Duration = Duration::from_secs(1);
+const PATIENCE: Duration = Duration::from_millis(500);
 
 /// Lines on the standard error.
 pub(super) fn to_stderr(lines: Arc<StderrLines>, json: bool, ansi: bool) -> Output {

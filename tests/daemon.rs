@@ -94,7 +94,7 @@ fn the_job() {
     let place = PathBuf::from(place);
     let limit = if job.starts_with("slow") { Duration::from_millis(200) } else { SOON };
     let ended = match job.as_str() {
-        "foreground" | "slow in the foreground" => in_foreground(work(&job, &place), limit),
+        "foreground" | "slow in the foreground" | "hangs in the foreground" => in_foreground(work(&job, &place), limit),
         _ => in_background(work(&job, &place), limit),
     };
     let code = match ended {
@@ -139,7 +139,7 @@ fn start(job: String, place: PathBuf) -> Start<()> {
         match job.as_str() {
             "refused" => Err("the vault said no; ask its owner".to_owned()),
             "dies" => std::process::exit(7),
-            "slow" | "slow in the foreground" => forever(),
+            "slow" | "slow in the foreground" | "hangs" | "hangs in the foreground" => forever(),
             "asleep" => {
                 std::thread::park();
                 Ok(())
@@ -268,6 +268,25 @@ fn what_takes_too_long_in_the_foreground_is_given_up_as_well() {
     assert!(ran.said().contains("not started: the mount was not usable within 0.2 s"), "{}", ran.said());
     assert!(ran.has("abandoned"));
     eventually("the end", || is_gone(&ran.note("pid")));
+}
+
+#[test]
+fn who_is_asked_to_end_before_it_is_usable_ends() {
+    for job in ["hangs", "hangs in the foreground"] {
+        let place = tempfile::tempdir().unwrap();
+        let child = again(job, place.path()).stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let pid = note(place.path(), "pid");
+        let asked = Instant::now();
+        signal(&pid, libc::SIGTERM);
+        let output = child.wait_with_output().unwrap();
+        let took = asked.elapsed();
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(said.contains("not started: it was asked to end before the mount was usable\n"), "{said}");
+        assert_eq!(output.status.code(), Some(32));
+        assert!(took < Duration::from_secs(5), "{took:?}");
+        assert_eq!(note(place.path(), "abandoned"), "yes\n");
+        eventually("the end", || is_gone(&pid));
+    }
 }
 
 #[test]

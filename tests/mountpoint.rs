@@ -172,6 +172,7 @@ fn a_dead_mount_can_be_unmounted() {
 fn only_a_mount_of_ours_is_unmounted() {
     let Some(mounted) = Mounted::new("elsefs") else { return };
     assert!(mounted.unmount(false).unwrap_err().contains("is a mount of fuse.elsefs, not of akvfs; use umount"));
-    assert!(unmount::detach(&mounted.dir).is_ok());
+    let device = mountinfo::top_at(&mounted.dir).unwrap().unwrap().device;
+    assert!(unmount::detach(&mounted.dir, &device).is_ok());
     assert!(mounted.is_mounted());
 }

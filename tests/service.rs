@@ -189,7 +189,8 @@ fn in_the_background_it_keeps_nothing_that_its_caller_has_open() {
     std::thread::spawn(move || tell.send(theirs.read_to_end(&mut Vec::new()).unwrap()));
     let ended = told.recv_timeout(SOON);
     let read = read_now(&place.path().join("secrets/a/value"));
-    unmount::detach(place.path()).unwrap();
+    let device = akvfs::mount::mountinfo::top_at(place.path()).unwrap().unwrap().device;
+    unmount::detach(place.path(), &device).unwrap();
     assert!(ran.status.success(), "{ran:?}");
     assert_eq!((ended, read.as_str()), (Ok(0), "first"), "the pipe is closed while the mount is there");
 }

@@ -13,9 +13,9 @@ use crate::mount::options::layers::Configured;
 use crate::mount::options::words::{Word, parse_list};
 use crate::mount::options::{Entry, OPTIONS, OptionError, Settings};
 use crate::mount::point::{self, Place};
-use crate::mount::session::{self, Charge, Session};
+use crate::mount::session::{self, Charge, Log, Session};
 use crate::mount::source::Source;
-use crate::mount::unmount;
+use crate::mount::unmount::Own;
 
 /// The flag, and its name among the arguments.
 const PRINT_CONFIG: &str = "print-config";
@@ -60,11 +60,12 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
     let levels = Arc::new(log::start(settings)?);
     let place = point::prepare(dir).map_err(failed)?;
     point::check_others(&settings.mount, &place).map_err(failed)?;
-    let job = job(source.clone(), &place, settings, levels);
+    let job = job(source.clone(), &place, settings, levels.clone());
     let ended = match settings.foreground {
         true => daemon::in_foreground(job, settings.mount_timeout),
         false => daemon::in_background(job, settings.mount_timeout),
     };
+    levels.flush();
     ended.map_err(|error| match error {
         DaemonError::NotStarted(reason) => failed(reason),
         DaemonError::Broken(reason) => {
@@ -76,11 +77,21 @@ pub(super) fn mount(source: &str, dir: &Path, settings: &Settings) -> Result<(),
 fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) -> Job<Session> {
     let (settings, start_at, abandoned) = (settings.clone(), place.clone(), place.clone());
     let charge = Charge::new(&source.vault, place, &settings.mount);
+    let attended = levels.clone();
+    let own = Own::default();
+    let started = own.clone();
     Job {
-        attend: Box::new(|socket| charge.attend(socket)),
+        attend: Box::new(move |socket| {
+            // Without that thread its lines are lost, and nothing else.
+            let _ = attended.start_writing();
+            charge.attend(socket);
+            attended.flush();
+        }),
         start: Box::new(move |attendant| {
+            levels.start_writing().map_err(|error| format!("the log has no thread: {error}"))?;
             levels.clone().cycle_on_signal().map_err(|error| format!("signals cannot be caught: {error}"))?;
-            session::start(&source, &start_at, &settings, levels, attendant).map_err(|error| error.to_string())
+            session::start(&source, &start_at, &settings, levels, attendant, &started)
+                .map_err(|error| error.to_string())
         }),
         serve: Box::new(|session, stop| {
             let ended = session.wait(stop).map_err(|error| error.to_string());
@@ -88,8 +99,7 @@ fn job(source: Source, place: &Place, settings: &Settings, levels: Arc<Levels>) 
         }),
         abandon: Arc::new(move || {
             if let Place::Directory(dir) = &abandoned {
-                // Whoever abandons a mount is about to exit and can do no more about it than try.
-                let _ = unmount::detach(dir);
+                own.abandon(dir);
             }
         }),
     }

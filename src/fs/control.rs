@@ -38,6 +38,8 @@ pub trait Log: Send + Sync {
     /// Logs by these from now on; by those that it began with, if there are none. What is wrong with them, if anything is:
     /// then nothing has changed.
     fn set_levels(&self, levels: &str) -> Result<(), String>;
+    /// Waits, half a second at most, until what was logged is written. For who ends the process.
+    fn flush(&self);
 }
 
 /// The files in it.

@@ -24,7 +24,10 @@ const LONGEST: u32 = 256 * 1024;
 #[derive(Debug, Deserialize, Serialize)]
 pub enum Errand {
     /// Take the mount away.
-    Unmount,
+    Unmount {
+        /// The number of its file system.
+        device: String,
+    },
     /// Whether one of these processes, or a relative of one, may write to one of these files.
     MayWrite {
         /// Which processes.
@@ -265,12 +268,16 @@ mod tests {
         (Attendant::over(ours).unwrap(), serving)
     }
 
+    fn unmount() -> Errand {
+        Errand::Unmount { device: String::new() }
+    }
+
     #[test]
     fn answers_find_who_asked_and_nobody_waits_for_another() {
         let (release, released) = mpsc::channel::<()>();
         let released = Mutex::new(released);
         let (attendant, serving) = attended(move |errand| match errand {
-            Errand::Unmount => {
+            Errand::Unmount { .. } => {
                 let _ = lock(&released).recv();
                 Answer::Done
             }
@@ -278,12 +285,12 @@ mod tests {
             _ => Answer::Failed("not known".to_owned()),
         });
         thread::scope(|scope| {
-            let slow = scope.spawn(|| attendant.ask(Errand::Unmount, SOON).unwrap().into_done());
+            let slow = scope.spawn(|| attendant.ask(unmount(), SOON).unwrap().into_done());
             for process in 0..50 {
                 let program = attendant.ask(Errand::Program { process }, SOON).unwrap();
                 assert!(matches!(program, Answer::Program(Some(text)) if text == process.to_string()));
             }
-            let late = attendant.ask(Errand::Unmount, Duration::from_millis(10)).unwrap_err();
+            let late = attendant.ask(unmount(), Duration::from_millis(10)).unwrap_err();
             assert_eq!(late.kind(), ErrorKind::TimedOut);
             drop(release);
             slow.join().unwrap().unwrap();
@@ -292,7 +299,7 @@ mod tests {
         assert_eq!(refused.to_string(), "not known");
         drop(attendant.socket.lock().unwrap().shutdown(std::net::Shutdown::Both));
         serving.join().unwrap();
-        assert!(attendant.ask(Errand::Unmount, SOON).is_err());
+        assert!(attendant.ask(unmount(), SOON).is_err());
         assert!(lock(&attendant.waiting).is_empty());
     }
 
@@ -306,9 +313,9 @@ mod tests {
         };
         let serving = thread::spawn(move || attend_by(theirs, |_| Answer::Done, start));
         let attendant = Attendant::over(ours).unwrap();
-        let refused = attendant.ask(Errand::Unmount, SOON).unwrap().into_done().unwrap_err();
+        let refused = attendant.ask(unmount(), SOON).unwrap().into_done().unwrap_err();
         assert_eq!(refused.to_string(), "no thread can be started: operation would block");
-        attendant.ask(Errand::Unmount, SOON).unwrap().into_done().unwrap();
+        attendant.ask(unmount(), SOON).unwrap().into_done().unwrap();
         drop(attendant.socket.lock().unwrap().shutdown(std::net::Shutdown::Both));
         serving.join().unwrap().unwrap();
     }
@@ -324,7 +331,7 @@ mod tests {
         let (ours, theirs) = UnixStream::pair().unwrap();
         let attendant = Attendant::over(ours).unwrap();
         thread::scope(|scope| {
-            let waiting = scope.spawn(|| attendant.ask(Errand::Unmount, SOON));
+            let waiting = scope.spawn(|| attendant.ask(unmount(), SOON));
             let mut theirs = theirs;
             receive::<Numbered<Errand>>(&mut theirs).unwrap().unwrap();
             drop(theirs);
@@ -343,6 +350,6 @@ mod tests {
         let long = Errand::SignIn { line: "x".repeat(LONGEST as usize) };
         let (attendant, _serving) = attended(|_| Answer::Done);
         assert_eq!(attendant.ask(long, SOON).unwrap_err().kind(), ErrorKind::InvalidInput);
-        assert!(attendant.ask(Errand::Unmount, SOON).unwrap().into_done().is_ok(), "and it goes on");
+        assert!(attendant.ask(unmount(), SOON).unwrap().into_done().is_ok(), "and it goes on");
     }
 }

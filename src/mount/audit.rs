@@ -9,10 +9,10 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::mpsc::{self, Receiver, SyncSender};
-use std::thread::{self, JoinHandle};
+use std::thread;
 use std::time::Duration;
 
+use super::queue::Queue;
 use super::syslog::{Facility, SYSLOG, Severity, Syslog};
 
 /// Lines that wait to be written, at most: two seconds of the fastest reader that was measured, some 2 MiB.
@@ -44,11 +44,10 @@ impl fmt::Display for Target {
 /// Is told of lost lines.
 pub type Lost = Box<dyn Fn() + Send + Sync>;
 
-/// A running audit. It ends, all lines written, when this is dropped.
+/// A running audit. Its thread ends, all lines written, after [`AuditLog::end`], or when this is dropped.
 pub struct AuditLog {
-    queue: Option<SyncSender<String>>,
+    queue: Arc<Queue<String>>,
     shared: Arc<Shared>,
-    writer: Option<JoinHandle<()>>,
 }
 
 struct Shared {
@@ -75,17 +74,19 @@ impl Shared {
 impl AuditLog {
     /// Opens `target`; `lost` is called for each line that is lost.
     pub fn start(target: &Target, lost: Lost) -> io::Result<Self> {
-        let sink = Sink::open(target)?;
-        let shared = Shared::new(lost);
-        let (queue, lines) = mpsc::sync_channel(WAITING);
-        let writer = Writer { sink, shared: shared.clone() };
-        let writer = thread::Builder::new().name("akvfs-audit".to_owned()).spawn(move || writer.run(&lines))?;
-        Ok(Self { queue: Some(queue), shared, writer: Some(writer) })
+        Self::into_sink(Sink::open(target)?, lost)
+    }
+
+    fn into_sink(sink: Sink, lost: Lost) -> io::Result<Self> {
+        let (queue, shared) = (Arc::new(Queue::new(WAITING)), Shared::new(lost));
+        let (lines, writer) = (queue.clone(), Writer { sink, shared: shared.clone() });
+        thread::Builder::new().name("akvfs-audit".to_owned()).spawn(move || writer.run(&lines))?;
+        Ok(Self { queue, shared })
     }
 
     /// Hands a line over.
     pub fn say(&self, line: String) {
-        if self.queue.as_ref().is_none_or(|queue| queue.try_send(line).is_err()) {
+        if !self.queue.push(line) {
             self.shared.count_lost(&"too many wait to be written");
         }
     }
@@ -94,15 +95,19 @@ impl AuditLog {
     pub fn reopen(&self) {
         self.shared.reopen.store(true, Ordering::Relaxed);
     }
+
+    /// Takes no more lines, and waits until all are written, at most for `limit`. How many are not: they count as lost.
+    pub fn end(&self, limit: Duration) -> usize {
+        self.queue.close();
+        let left = self.queue.flush(limit);
+        (0..left).for_each(|_| (self.shared.lost)());
+        left
+    }
 }
 
 impl Drop for AuditLog {
     fn drop(&mut self) {
-        drop(self.queue.take());
-        if let Some(writer) = self.writer.take() {
-            // A panic of that thread was printed where it happened.
-            let _ = writer.join();
-        }
+        self.queue.close();
     }
 }
 
@@ -112,8 +117,8 @@ struct Writer {
 }
 
 impl Writer {
-    fn run(mut self, lines: &Receiver<String>) {
-        for line in lines {
+    fn run(mut self, lines: &Queue<String>) {
+        while let Some(line) = lines.next() {
             if self.shared.reopen.swap(false, Ordering::Relaxed) {
                 self.sink.reopen();
             }
@@ -178,7 +183,11 @@ fn open(path: &Path) -> io::Result<File> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::fd::OwnedFd;
     use std::os::unix::fs::PermissionsExt;
+
+    /// For what must happen at all.
+    const SOON: Duration = Duration::from_secs(60);
 
     fn counted() -> (Lost, Arc<AtomicU64>) {
         let lost = Arc::new(AtomicU64::new(0));
@@ -197,12 +206,12 @@ mod tests {
         let log = AuditLog::start(&Target::File(path.clone()), lost).unwrap();
         assert_eq!(path.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
         log.say("one".to_owned());
-        drop(log);
+        assert_eq!(log.end(SOON), 0);
         std::fs::rename(&path, place.path().join("audit.1")).unwrap();
         let (lost, _) = counted();
         let log = AuditLog::start(&Target::File(place.path().join("audit.1")), lost).unwrap();
         log.say("two".to_owned());
-        drop(log);
+        assert_eq!(log.end(SOON), 0);
         assert_eq!(std::fs::read_to_string(place.path().join("audit.1")).unwrap(), "one\ntwo\n");
         assert_eq!(count.load(Ordering::Relaxed), 0);
         let (lost, _) = counted();
@@ -210,7 +219,7 @@ mod tests {
         std::fs::rename(&path, place.path().join("audit.2")).unwrap();
         log.reopen();
         log.say("three".to_owned());
-        drop(log);
+        assert_eq!(log.end(SOON), 0);
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "three\n");
         assert_eq!(std::fs::read_to_string(place.path().join("audit.2")).unwrap(), "");
     }
@@ -225,16 +234,16 @@ mod tests {
         std::fs::write(&path, "").unwrap();
         let sink = Sink::File { path: path.clone(), file: File::open(&path).unwrap() };
         let writer = Writer { sink, shared: shared.clone() };
-        let (queue, lines) = mpsc::sync_channel(3);
+        let queue = Arc::new(Queue::new(3));
+        let lines = queue.clone();
         let thread = thread::spawn(move || writer.run(&lines));
-        queue.send("a".to_owned()).unwrap();
-        queue.send("b".to_owned()).unwrap();
+        assert!(queue.push("a".to_owned()) && queue.push("b".to_owned()));
         while count.load(Ordering::Relaxed) < 2 {
             thread::yield_now();
         }
         shared.reopen.store(true, Ordering::Relaxed);
-        queue.send("c".to_owned()).unwrap();
-        drop(queue);
+        assert!(queue.push("c".to_owned()));
+        queue.close();
         thread.join().unwrap();
         assert_eq!(std::fs::read_to_string(&path).unwrap(), "{\"lost\":2}\nc\n");
     }
@@ -242,12 +251,27 @@ mod tests {
     #[test]
     fn who_hands_a_line_over_never_waits() {
         let (lost, count) = counted();
-        let (queue, lines) = mpsc::sync_channel(2);
-        let shared = Shared::new(lost);
-        let log = AuditLog { queue: Some(queue), shared, writer: None };
+        let log = AuditLog { queue: Arc::new(Queue::new(2)), shared: Shared::new(lost) };
         (0..5).for_each(|number| log.say(number.to_string()));
-        drop(log);
-        assert_eq!((lines.iter().count(), count.load(Ordering::Relaxed)), (2, 3));
+        assert_eq!(count.load(Ordering::Relaxed), 3);
+        assert_eq!([log.queue.next(), log.queue.next()], [0, 1].map(|number| Some(number.to_string())));
+    }
+
+    #[test]
+    fn an_end_waits_for_what_is_left_but_not_for_ever_and_counts_what_is_lost() {
+        let (mut unread, writer) = io::pipe().unwrap();
+        let (lost, count) = counted();
+        let sink = Sink::File { path: PathBuf::new(), file: OwnedFd::from(writer).into() };
+        let log = AuditLog::into_sink(sink, lost).unwrap();
+        // More than a pipe takes at once, and another.
+        let long = "x".repeat(1024 * 1024);
+        log.say(long.clone());
+        log.say("two".to_owned());
+        assert_eq!(log.end(Duration::ZERO), 2, "nobody reads");
+        assert_eq!(count.load(Ordering::Relaxed), 2);
+        let reader = thread::spawn(move || io::read_to_string(&mut unread).unwrap());
+        assert_eq!(log.end(SOON), 0, "they are written now");
+        assert_eq!(reader.join().unwrap(), format!("{long}\ntwo\n"));
     }
 
     #[test]

@@ -21,8 +21,8 @@ use super::stop::{self, Reason, Stop};
 /// How long a mount may take to become usable. Longer than one sign-in and one answer of a slow vault (`timeout`).
 pub const MOUNT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// How often the thread that starts is woken, whatever it waits for: it looks again, and sleeps on. Seen on Linux 6.18: it
-/// slept for good in reqwest, whose own thread had said long ago that it was ready.
+/// How often it is looked whether a start is to end, and its thread is woken, whatever it waits for: it looks again, and sleeps
+/// on. Seen on Linux 6.18: it slept for good in reqwest, whose own thread had said long ago that it was ready.
 const NUDGE: Duration = Duration::from_secs(1);
 
 /// What the child says when the mount is usable; anything else is a line about why it is not.
@@ -167,7 +167,8 @@ fn say(mut socket: UnixStream, words: &[u8]) -> io::Result<()> {
     socket.write_all(words)
 }
 
-/// Starts, within `limit`. On a thread of its own, because what it waits for has no limit everywhere.
+/// Starts, within `limit`, unless it is asked to end before. On a thread of its own, because what it waits for has no limit
+/// everywhere.
 fn begin<Running: Send + 'static>(
     start: Start<Running>,
     attendant: UnixStream,
@@ -194,6 +195,9 @@ fn begin<Running: Send + 'static>(
             Ok(started) => return started.map(|running| (running, stop)),
             Err(RecvTimeoutError::Disconnected) => {
                 break "akvfs broke inside before the mount was usable; please report it with the log".to_owned();
+            }
+            Err(RecvTimeoutError::Timeout) if stop.requested().is_some() => {
+                break "it was asked to end before the mount was usable".to_owned();
             }
             Err(RecvTimeoutError::Timeout) if waited >= limit => break not_in_time(limit),
             Err(RecvTimeoutError::Timeout) => waited += NUDGE,

@@ -12,6 +12,7 @@
 //! - [`attendant`]: a process beside the daemon, for what the daemon may no longer do.
 //! - [`inherited`]: what the caller left open.
 //! - [`audit`]: where the lines of the audit go.
+//! - [`queue`]: lines on their way to the thread that writes them.
 //! - [`syslog`]: the machine's syslog.
 //! - [`process`]: what the kernel is asked about our own process.
 //! - [`program`]: a program that is run, and ended when it takes too long.
@@ -33,6 +34,7 @@ pub mod options;
 pub mod point;
 pub mod process;
 mod program;
+pub mod queue;
 pub mod sandbox;
 pub mod session;
 pub mod source;

@@ -12,6 +12,8 @@ use super::FILESYSTEM;
 pub struct Mount {
     /// The mount's number, unique while it exists.
     pub id: u32,
+    /// The file system's number, `0:44`, unique while it is mounted anywhere. Of FUSE each mount is one of its own.
+    pub device: String,
     /// Where it is.
     pub dir: PathBuf,
     /// Its type, with the subtype: `fuse.akvfs`.
@@ -47,12 +49,13 @@ fn parse(table: &[u8]) -> Vec<Mount> {
 fn parse_line(line: &[u8]) -> Option<Mount> {
     let mut fields = line.split(|byte| *byte == b' ');
     let id = std::str::from_utf8(fields.next()?).ok()?.parse().ok()?;
-    let dir = PathBuf::from(unescape(fields.nth(3)?));
+    let device = String::from_utf8_lossy(fields.nth(1)?).into_owned();
+    let dir = PathBuf::from(unescape(fields.nth(1)?));
     let read_only = fields.next()?.split(|byte| *byte == b',').any(|option| option == b"ro");
     let mut behind = fields.skip_while(|field| *field != b"-").skip(1);
     let kind = String::from_utf8_lossy(behind.next()?).into_owned();
     let source = unescape(behind.next()?);
-    Some(Mount { id, dir, kind, source, read_only })
+    Some(Mount { id, device, dir, kind, source, read_only })
 }
 
 /// Space, tab, newline and backslash stand as a backslash and three octal digits.
@@ -114,8 +117,8 @@ broken line
     fn fields_are_found_before_and_behind_the_dash() {
         let mounts = parse(TABLE);
         assert_eq!(mounts.len(), 5);
-        let (dir, kind, source) = ("/proc".into(), "proc".to_owned(), "proc".into());
-        assert_eq!(mounts[1], Mount { id: 22, dir, kind, source, read_only: false });
+        let (device, dir, kind, source) = ("0:20".to_owned(), "/proc".into(), "proc".to_owned(), "proc".into());
+        assert_eq!(mounts[1], Mount { id: 22, device, dir, kind, source, read_only: false });
         assert_eq!(mounts[2].dir, Path::new("/mnt/a b\\c"));
         assert_eq!(mounts[2].source, "https://contoso.vault.azure.net");
         assert!(mounts[2].is_akvfs() && !mounts[1].is_akvfs());

@@ -91,7 +91,7 @@ fn not_a_mount(dir: &Path) -> String {
 fn prepare_directory(dir: &Path) -> Result<PathBuf, String> {
     let place = mountinfo::resolve(dir).map_err(|error| why_no_place(dir, &error))?;
     match std::fs::metadata(&place) {
-        Err(error) if is_dead(&error) => heal(&place)?,
+        Err(error) if unmount::is_dead(&error) => heal(&place)?,
         _ => refuse_second(&place)?,
     }
     match std::fs::metadata(&place) {
@@ -115,18 +115,18 @@ pub fn check_device() -> Result<(), String> {
     })
 }
 
-/// "Transport endpoint is not connected": the daemon of that mount is gone.
-pub fn is_dead(error: &io::Error) -> bool {
-    error.raw_os_error() == Some(libc::ENOTCONN)
-}
-
 fn heal(place: &Path) -> Result<(), String> {
     let top = mountinfo::top_at(place).map_err(|error| format!("the mount table cannot be read: {error}"))?;
     match top {
         Some(mount) if !mount.is_akvfs() => {
             Err(format!("a dead mount of {} is there; remove it: umount -l {}", mount.kind, place.display()))
         }
-        _ => unmount::detach(place).map_err(|error| format!("a dead mount is there: {error}")),
+        _ => match unmount::detach_dead(place) {
+            Ok(false) => Ok(()),
+            // Somebody else has cleared away, and mounted.
+            Ok(true) => refuse_second(place),
+            Err(error) => Err(format!("a dead mount is there: {error}")),
+        },
     }
 }
 

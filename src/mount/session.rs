@@ -15,6 +15,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use signal_hook::low_level;
+
 use crate::cache::{CachedStore, RefreshOptions, Refresher, Watch};
 use crate::clock::{Clock, SystemClock};
 use crate::fs::audit::Audit;
@@ -34,6 +36,7 @@ use super::point::Place;
 use super::source::Source;
 use super::stop::{Event, Reason, Stop};
 use super::supervisor::{self, Watchdog};
+use super::unmount::Own;
 use super::wake::{Waker, show_read_only};
 use super::{process, sandbox};
 use attended::{Attended, SignIns};
@@ -50,6 +53,8 @@ pub use errands::Charge;
 const TICK: Duration = Duration::from_millis(100);
 /// How long an end that was asked for waits for the vault (five seconds altogether).
 const SETTLE_LIMIT: Duration = Duration::from_secs(4);
+/// What the audit has to itself where nothing of that is left.
+const AUDIT_LIMIT: Duration = Duration::from_millis(200);
 
 /// A mount that is usable.
 pub struct Session {
@@ -57,6 +62,7 @@ pub struct Session {
     serving: Serving,
     clock: Arc<dyn Clock>,
     place: Place,
+    own: Own,
     /// For the service manager.
     status: String,
     audit: Option<Arc<AuditLog>>,
@@ -103,13 +109,15 @@ pub fn remedy_for(kind: ErrorKind) -> &'static str {
 }
 
 /// Mounts `source` at `place`; returns when the vault has given its first answer and the kernel its first request.
-/// What this process may no longer do then is done by the attendant at the other end of the socket.
+/// What this process may no longer do then is done by the attendant at the other end of the socket. `own` is told of the mount as
+/// soon as there is one.
 pub fn start(
     source: &Source,
     place: &Place,
     settings: &Settings,
     log: Arc<dyn Log>,
     attendant: UnixStream,
+    own: &Own,
 ) -> Result<Session, MountError> {
     let options = &settings.mount;
     let clock = SystemClock::shared();
@@ -140,6 +148,7 @@ pub fn start(
     let audit = start_audit(settings, &metrics)?;
     let told = audit.clone().map(|audit| -> Arc<dyn Audit> { audit });
     let whom = signed_in.clone();
+    let hung = give_up(log.clone());
     let fs = fs.counting(metrics).audited(told).logging(log).signing_in(Box::new(move || identity(&whom)));
     let fs = Arc::new(fs);
     let limits = Limits { read: options.timeout, change: options.write_timeout };
@@ -147,9 +156,11 @@ pub fn start(
     let outside = options.read_only && process::is_root() && matches!(place, Place::Directory(_));
     let read_only = options.read_only && !outside;
     let shown = Shown { source: &source.text, to_others: options.allow_other, read_only };
-    let hung = give_up();
     let serving = Serving::start(fs.clone(), &announcer, device(place)?, shown, limits, clock.clone(), hung)
         .map_err(|error| MountError::Kernel(cannot_mount(&error)))?;
+    if let Place::Directory(directory) = place {
+        own.remember(directory);
+    }
     tracing::debug!("the kernel knows the mount");
     if let (true, Place::Directory(directory)) = (outside, place)
         && let Err(error) = show_read_only(directory)
@@ -177,6 +188,7 @@ pub fn start(
         serving,
         clock,
         place: place.clone(),
+        own: own.clone(),
         status,
         announcer,
         watch,
@@ -204,10 +216,12 @@ fn say_what_is_mounted(about: &About, client: &SecretClient) {
 
 /// What to do when a request hangs inside: nothing that it may hold can be waited for, so this process ends as if it had
 /// been killed. The attendant unmounts then, the kernel lets go of everybody, and a service manager starts another one.
-fn give_up() -> Hung {
-    Box::new(|what| {
+fn give_up(log: Arc<dyn Log>) -> Hung {
+    Box::new(move |what| {
         tracing::error!("akvfs itself hangs: {what}; the mount is given up, please report it with the log");
-        std::process::exit(libc::EXIT_FAILURE);
+        log.flush();
+        // Not by exit(3), which runs what others have left to be run.
+        low_level::exit(libc::EXIT_FAILURE);
     })
 }
 
@@ -277,7 +291,7 @@ fn keep_fresh(store: Arc<CachedStore>, fs: Arc<SecretFs>, options: &MountOptions
 impl Session {
     /// Carries the mount until it is unmounted, or until `stop` is requested and pending changes are settled.
     pub fn wait(self, stop: &Stop) -> Result<(), MountError> {
-        let Self { fs, serving, clock, place, status, announcer, watch, audit, attendant, ending, _server } = self;
+        let Self { fs, serving, clock, place, own, status, announcer, watch, audit, attendant, ending, _server } = self;
         let loops = join_in_background(serving, stop.clone())?;
         let watchdog = Watchdog::start(answers(&place), clock.clone());
         let watchdog = watchdog.map_err(|error| MountError::Kernel(error.to_string()))?;
@@ -301,10 +315,17 @@ impl Session {
                 Ok(Err(error)) => Err(MountError::Kernel(format!("the mount broke: {error}"))),
                 Err(_) => Err(MountError::Kernel("the mount broke inside".to_owned())),
             },
-            Reason::Asked => attended::unmount(&attendant).map_err(|error| MountError::Kernel(error.to_string())),
+            Reason::Asked => {
+                attended::unmount(&attendant, own.device()).map_err(|error| MountError::Kernel(error.to_string()))
+            }
         };
         // A release behind the last close may still save, also where somebody else has unmounted.
         fs.settle(wait);
+        // Not left to its drop, which never comes: what hears of changes holds the files, and they hold it.
+        let left = audit.map_or(0, |audit| audit.end(wait.remaining(&*clock).max(AUDIT_LIMIT)));
+        if left > 0 {
+            tracing::error!("{left} lines of the audit are lost: they could not be written before the end");
+        }
         ended
     }
 }

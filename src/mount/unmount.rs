@@ -5,15 +5,22 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::sync::{Arc, OnceLock};
+use std::thread;
 use std::time::Duration;
 
 use super::mountinfo::{self, Mount};
+use super::process;
 use crate::clock::Clock;
 
 /// How long a mount may stay in the table after the kernel was told to drop it.
 const GONE: Duration = Duration::from_secs(5);
 /// How often the table is read meanwhile.
 const LOOK: Duration = Duration::from_millis(20);
+
+/// How long who is about to exit waits for what is left behind.
+const ABANDONED: Duration = Duration::from_secs(1);
 
 /// How often a mount that is in use is tried again.
 const BUSY_LOOKS: usize = 5;
@@ -69,18 +76,71 @@ pub fn unmount(dir: &Path, lazy: bool, clock: &dyn Clock) -> Result<(), UnmountE
     wait_until_gone(&mount, clock)
 }
 
-/// Detaches whatever akvfs is mounted at `dir` (as in the mount table) without waiting for anybody. `Ok` when there
-/// is none.
-pub fn detach(dir: &Path) -> Result<(), UnmountError> {
+/// The mount that this process has made, once it has. At its end it takes no other away: another daemon may have mounted at the
+/// same place since.
+#[derive(Clone, Debug, Default)]
+pub struct Own(Arc<OnceLock<String>>);
+
+impl Own {
+    /// It is the one that is at `dir` now.
+    pub fn remember(&self, dir: &Path) {
+        if let Ok(mount) = ours_at(dir) {
+            self.0.get_or_init(|| mount.device);
+        }
+    }
+
+    /// The number of its file system; empty, which is nobody's, where there is none.
+    pub fn device(&self) -> &str {
+        self.0.get().map_or("", String::as_str)
+    }
+
+    /// Takes away what is left of it at `dir`; of a process that did not come to remember it, what is dead. For who is about
+    /// to exit, and can do no more about it than try.
+    pub fn abandon(&self, dir: &Path) {
+        let (own, dir, (tell, told)) = (self.clone(), dir.to_owned(), mpsc::channel());
+        let take_away = move || {
+            let _ = match own.device() {
+                "" => detach_dead(&dir).map(drop),
+                device => detach(&dir, device),
+            };
+            let _ = tell.send(());
+        };
+        // On a thread, because whoever has mounted there since may not answer.
+        let _ = thread::Builder::new().spawn(take_away).map(|_| told.recv_timeout(ABANDONED));
+    }
+}
+
+/// Detaches the akvfs at `dir` (as in the mount table) without waiting for anybody, if its file system is `device`. `Ok` when
+/// it is not there.
+pub fn detach(dir: &Path, device: &str) -> Result<(), UnmountError> {
     match ours_at(dir) {
-        Ok(mount) => match take_away(dir, true) {
+        Ok(mount) if mount.device == device => match take_away(dir, true) {
             // Somebody else was quicker: two may clear away after a daemon that died, its attendant and who mounts again.
             Err(_) if is_gone(&mount).is_ok_and(|gone| gone) => Ok(()),
             done => done,
         },
-        Err(UnmountError::NotMounted(_) | UnmountError::NotOurs { .. }) => Ok(()),
+        Ok(_) | Err(UnmountError::NotMounted(_) | UnmountError::NotOurs { .. }) => Ok(()),
         Err(error) => Err(error),
     }
+}
+
+/// Detaches the akvfs at `dir` if its daemon is gone; whether there is one that is not dead. Waits for its answer.
+pub fn detach_dead(dir: &Path) -> Result<bool, UnmountError> {
+    let mount = match ours_at(dir) {
+        Ok(mount) => mount,
+        Err(UnmountError::NotMounted(_) | UnmountError::NotOurs { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    match process::ask_file_system(dir) {
+        // Who mounts again clears away too, and what he has mounted since is his.
+        Err(error) if is_dead(&error) => detach(dir, &mount.device).map(|()| false),
+        Ok(()) | Err(_) => Ok(true),
+    }
+}
+
+/// "Transport endpoint is not connected": the daemon of that mount is gone.
+pub fn is_dead(error: &io::Error) -> bool {
+    error.raw_os_error() == Some(libc::ENOTCONN)
 }
 
 fn ours_at(dir: &Path) -> Result<Mount, UnmountError> {
@@ -178,7 +238,9 @@ mod tests {
         assert!(refused(plain.path()).contains("is not mounted"));
         assert!(refused(Path::new("/proc")).contains("is a mount of proc, not of akvfs; use umount"));
         assert!(refused(&plain.path().join("no")).contains("No such file or directory"));
-        assert!(detach(Path::new("/proc")).is_ok());
+        let device = mountinfo::top_at(Path::new("/proc")).unwrap().unwrap().device;
+        assert!(detach(Path::new("/proc"), &device).is_ok());
+        assert!(!detach_dead(Path::new("/proc")).unwrap());
         assert!(mountinfo::top_at(Path::new("/proc")).unwrap().is_some());
     }
 

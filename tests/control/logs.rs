@@ -1,8 +1,10 @@
 //! The log of a mount: its first line, what an error line says, JSON, and levels that change while it runs.
 
 use std::fs;
-use std::io::Write;
+use std::io::{Read, Write};
+use std::os::fd::AsRawFd;
 use std::path::Path;
+use std::time::Duration;
 
 use serde_json::Value;
 
@@ -46,6 +48,7 @@ fn an_error_line_says_all_and_in_json_each_apart() {
         served.client().begin_delete_secret(&name("n")).unwrap();
         fs::write(mounted.path("secrets/n/.new"), CANARY).unwrap();
         fs::rename(mounted.path("secrets/n/.new"), &value).unwrap_err();
+        eventually(|| mounted.log().lines().any(|line| line.contains("WARN")));
         let log = mounted.log();
         assert!(!log.contains(CANARY));
         let line = log.lines().find(|line| line.contains("WARN")).unwrap();
@@ -140,4 +143,26 @@ fn the_log_of_a_read_only_mount_is_changed_by_a_command() {
         assert_eq!(ok(&["log", dir], root), "akvfs=warn\n");
         assert_eq!(akvfs(&["log"], root).0, 1);
     }
+}
+
+#[test]
+fn a_log_that_nobody_reads_holds_nobody_up() {
+    let (mut unread, full) = std::io::pipe().unwrap();
+    // The least that a pipe can hold: the mount alone fills it.
+    // SAFETY: numbers; the descriptor is open.
+    unsafe { libc::fcntl(full.as_raw_fd(), libc::F_SETPIPE_SZ, 4096) };
+    let Some(mut mounted) = Mounted::logging_into("local:", "ttl=10m", "akvfs=trace", Some(full.into())) else {
+        return;
+    };
+    fs::create_dir(mounted.path("secrets/n")).unwrap();
+    for number in 0..200 {
+        fs::write(mounted.path("secrets/n/value"), number.to_string()).unwrap();
+        fs::metadata(mounted.path(&format!("secrets/none{number}"))).unwrap_err();
+    }
+    assert_eq!(mounted.read("secrets/n/value"), "199");
+    mounted.signal(libc::SIGTERM);
+    assert!(mounted.ends_within(Duration::from_secs(5 + 2)), "it waits for its log");
+    let mut text = String::new();
+    unread.read_to_string(&mut text).unwrap();
+    assert!(text.contains("akvfs::") && text.len() <= 4096, "{text}");
 }

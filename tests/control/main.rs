@@ -19,6 +19,7 @@ mod house;
 mod logs;
 mod mounted;
 mod mounts;
+mod others;
 mod removing;
 
 /// What must never be seen outside of a value.

@@ -52,6 +52,12 @@ fn akvfs() -> Command {
     Command::new(env!("CARGO_BIN_EXE_akvfs"))
 }
 
+/// A loud word where nobody may mount.
+pub fn can_mount() -> bool {
+    let device = File::options().read(true).write(true).open("/dev/fuse");
+    device.inspect_err(|error| skipped!("/dev/fuse cannot be opened: {error}")).is_ok()
+}
+
 impl Mounted {
     /// `None`, and a loud word, where nobody may mount.
     pub fn new(source: &str, options: &str) -> Option<Self> {
@@ -60,21 +66,39 @@ impl Mounted {
 
     /// The same, that logs at `level`.
     pub fn logging(source: &str, options: &str, level: &str) -> Option<Self> {
-        if let Err(error) = File::options().read(true).write(true).open("/dev/fuse") {
-            skipped!("/dev/fuse cannot be opened: {error}");
+        Self::logging_into(source, options, level, None)
+    }
+
+    /// The same, that logs into `log`, if there is one.
+    pub fn logging_into(source: &str, options: &str, level: &str, log: Option<Stdio>) -> Option<Self> {
+        if !can_mount() {
             return None;
         }
         let place = tempfile::tempdir().unwrap();
         let dir = place.path().canonicalize().unwrap().join("mount");
         fs::create_dir(&dir).unwrap();
-        let log = File::create(place.path().join("log")).unwrap();
+        let mut mounted = Self::spawn(place, dir, (source, options, level), log);
+        mounted.until_usable();
+        Some(mounted)
+    }
+
+    /// Begins to mount at `dir`, where another may be, and does not wait until it is usable.
+    pub fn starting_at(dir: &Path, source: &str) -> Self {
+        Self::spawn(tempfile::tempdir().unwrap(), dir.to_owned(), (source, "ttl=10m", "info"), None)
+    }
+
+    fn spawn(
+        place: tempfile::TempDir,
+        dir: PathBuf,
+        (source, options, level): (&str, &str, &str),
+        log: Option<Stdio>,
+    ) -> Self {
+        let log = log.unwrap_or_else(|| File::create(place.path().join("log")).unwrap().into());
         let mut command = akvfs();
         command.args(["mount", source]).arg(&dir).args(["-f", "-o", options]).env("AKVFS_LOG", level);
         let daemon = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log).spawn().unwrap();
         let watchdog = watch(daemon.id());
-        let mut mounted = Self { dir, daemon, place, _watchdog: watchdog };
-        mounted.until_usable();
-        Some(mounted)
+        Self { dir, daemon, place, _watchdog: watchdog }
     }
 
     fn until_usable(&mut self) {
@@ -116,8 +140,21 @@ impl Mounted {
         self.daemon.wait().unwrap();
     }
 
+    /// Whether it ends within `limit`.
+    pub fn ends_within(&mut self, limit: Duration) -> bool {
+        let end = Instant::now() + limit;
+        while Instant::now() < end {
+            if self.daemon.try_wait().unwrap().is_some() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        false
+    }
+
+    /// What it has logged; a line may be on its way still.
     pub fn log(&self) -> String {
-        fs::read_to_string(self.place.path().join("log")).unwrap()
+        fs::read_to_string(self.place.path().join("log")).unwrap_or_default()
     }
 }
 

@@ -9,6 +9,7 @@ use signal_hook::iterator::Signals;
 use tracing_subscriber::filter::EnvFilter;
 use tracing_subscriber::{Registry, reload};
 
+use super::lines::StderrLines;
 use crate::cli::{Failure, USAGE};
 use crate::mount::session::Log;
 
@@ -22,14 +23,18 @@ pub(in crate::cli) struct Levels {
     configured: String,
     now: Mutex<String>,
     filter: reload::Handle<EnvFilter, Registry>,
+    /// What has to be written by a thread.
+    lines: Option<Arc<StderrLines>>,
 }
 
 /// The filter as it is configured, and the way to change it.
-pub(super) fn configured() -> Result<(reload::Layer<EnvFilter, Registry>, Levels), Failure> {
+pub(super) fn configured(
+    lines: Option<Arc<StderrLines>>,
+) -> Result<(reload::Layer<EnvFilter, Registry>, Levels), Failure> {
     let configured = std::env::var("AKVFS_LOG").unwrap_or_else(|_| LOGGED.to_owned());
     let filter = parse(&configured).map_err(|why| Failure { code: USAGE, line: format!("AKVFS_LOG={why}") })?;
     let (layer, filter) = reload::Layer::new(filter);
-    Ok((layer, Levels { now: Mutex::new(configured.clone()), configured, filter }))
+    Ok((layer, Levels { now: Mutex::new(configured.clone()), configured, filter, lines }))
 }
 
 fn parse(levels: &str) -> Result<EnvFilter, String> {
@@ -47,6 +52,12 @@ fn target_of(word: &str) -> &str {
 }
 
 impl Levels {
+    /// From now on what is logged is also written. Starts a thread: a process that forks must do so before, and each of the
+    /// two has its own.
+    pub fn start_writing(&self) -> io::Result<()> {
+        self.lines.clone().map_or(Ok(()), StderrLines::start)
+    }
+
     /// From now on each SIGUSR1 goes on to the next level: what was configured, debug, trace, and from the beginning. Starts
     /// a thread: a process that forks must do so before.
     pub fn cycle_on_signal(self: Arc<Self>) -> io::Result<()> {
@@ -79,6 +90,12 @@ impl Log for Levels {
         tracing::info!("the log is at {levels} from now on");
         Ok(())
     }
+
+    fn flush(&self) {
+        if let Some(lines) = &self.lines {
+            lines.flush();
+        }
+    }
 }
 
 #[cfg(test)]
@@ -103,7 +120,8 @@ mod tests {
     #[test]
     fn what_is_set_is_told_and_nothing_means_as_it_was_configured() {
         let (filter, handle) = reload::Layer::new(parse("warn").unwrap());
-        let levels = Levels { configured: "warn".to_owned(), now: Mutex::new("warn".to_owned()), filter: handle };
+        let levels =
+            Levels { configured: "warn".to_owned(), now: Mutex::new("warn".to_owned()), filter: handle, lines: None };
         levels.set_levels("akvfs::vault=debug").unwrap();
         assert_eq!(levels.levels(), "akvfs::vault=debug");
         levels.set_levels("akvfs=loud").unwrap_err();

@@ -11,6 +11,7 @@ mod lines;
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
+use std::sync::Arc;
 
 use tracing_subscriber::filter::{EnvFilter, filter_fn};
 use tracing_subscriber::layer::{Layered, SubscriberExt};
@@ -22,6 +23,7 @@ use crate::mount::options::Settings;
 use crate::mount::syslog::SYSLOG;
 
 pub(super) use levels::Levels;
+use lines::StderrLines;
 
 /// What stands between the registry and the lines.
 type Filtered = Layered<reload::Layer<EnvFilter, Registry>, Registry>;
@@ -30,14 +32,15 @@ type Output = Box<dyn Layer<Filtered> + Send + Sync>;
 
 /// Logs from now on as `settings` say; to nowhere while nobody listens.
 pub(super) fn start(settings: &Settings) -> Result<Levels, Failure> {
-    let output: Output = match settings.foreground {
-        true => lines::to_stderr(settings.log_json, io::stderr().is_terminal()),
-        false => match journald::Journald::find(Path::new(journald::SOCKET)) {
+    let lines = settings.foreground.then(|| Arc::new(StderrLines::new(settings.log_json)));
+    let output: Output = match &lines {
+        Some(lines) => lines::to_stderr(lines.clone(), settings.log_json, io::stderr().is_terminal()),
+        None => match journald::Journald::find(Path::new(journald::SOCKET)) {
             Some(journald) => Box::new(journald),
             None => lines::to_syslog(Path::new(SYSLOG), settings.log_json),
         },
     };
-    let (filter, levels) = levels::configured()?;
+    let (filter, levels) = levels::configured(lines)?;
     let ours = filter_fn(|event| is_ours(event.target()));
     tracing_subscriber::registry().with(filter).with(output.with_filter(ours)).init();
     Ok(levels)

@@ -92,9 +92,9 @@ pub(super) fn hook(attendant: Arc<Attendant>) -> hook::Hook {
     hook::Hook::new(Arc::new(run))
 }
 
-/// Takes the mount away.
-pub(super) fn unmount(attendant: &Attendant) -> io::Result<()> {
-    attendant.ask(Errand::Unmount, UNMOUNT_LIMIT)?.into_done()
+/// Takes the mount of the file system `device` away.
+pub(super) fn unmount(attendant: &Attendant, device: &str) -> io::Result<()> {
+    attendant.ask(Errand::Unmount { device: device.to_owned() }, UNMOUNT_LIMIT)?.into_done()
 }
 
 /// The number of the thread that wakes watchers; none where nobody is woken.

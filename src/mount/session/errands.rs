@@ -21,7 +21,7 @@ use crate::mount::point::Place;
 use crate::mount::program::Programs;
 use crate::mount::source::Vault;
 use crate::mount::wake::{File, Touched};
-use crate::mount::{mountinfo, point, process, unmount};
+use crate::mount::{process, unmount};
 use crate::secret::{SecretName, Version};
 
 use super::attended::SIGN_IN_LIMIT;
@@ -75,7 +75,7 @@ impl Charge {
 
     fn answer(&self, errand: Errand, waking: Option<&Waking>) -> Answer {
         match errand {
-            Errand::Unmount => done(self.unmount()),
+            Errand::Unmount { device } => done(self.unmount(&device)),
             Errand::MayWrite { processes, inodes } => {
                 Answer::Holds(ProcFs.may_write(&processes.into_iter().collect(), &inodes))
             }
@@ -89,9 +89,9 @@ impl Charge {
         }
     }
 
-    fn unmount(&self) -> io::Result<()> {
+    fn unmount(&self, device: &str) -> io::Result<()> {
         match &self.place {
-            Place::Directory(dir) => unmount::detach(dir).map_err(io::Error::other),
+            Place::Directory(dir) => unmount::detach(dir, device).map_err(io::Error::other),
             // Who mounted it unmounts it; the kernel ends the connection with the daemon.
             Place::Descriptor(_) => Ok(()),
         }
@@ -119,15 +119,11 @@ impl Charge {
     fn clear_away(&self) {
         let Place::Directory(dir) = &self.place else { return };
         let (clock, (looks, pause)) = (SystemClock::shared(), LOOKS);
-        let ours = || mountinfo::top_at(dir).ok().flatten().filter(|mount| mount.is_akvfs()).map(|mount| mount.id);
         for _ in 0..looks {
-            let before = ours();
-            match process::ask_file_system(dir) {
-                _ if before.is_none() => return,
-                // Who mounts again clears away too, and what he has mounted since is his.
-                Err(error) if point::is_dead(&error) && ours() == before => return drop(self.unmount()),
+            match unmount::detach_dead(dir) {
                 // Not dead yet, or another's.
-                Ok(()) | Err(_) => clock.sleep(pause),
+                Ok(true) => clock.sleep(pause),
+                Ok(false) | Err(_) => return,
             }
         }
     }
@@ -284,7 +280,7 @@ mod tests {
     fn what_is_not_a_mount_of_ours_is_left_alone() {
         let place = tempfile::tempdir().unwrap();
         let charge = Charge { place: Place::Directory(place.path().to_owned()), ..charge(None) };
-        assert!(charge.answer(Errand::Unmount, None).into_done().is_ok());
+        assert!(charge.answer(Errand::Unmount { device: "0:1".to_owned() }, None).into_done().is_ok());
         charge.clear_away();
         assert!(place.path().is_dir());
     }

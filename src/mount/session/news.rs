@@ -65,7 +65,7 @@ fn wake_one(fs: &SecretFs, attendant: &Attendant, thread: u32, watched: &Watched
     woken
 }
 
-/// The thread ends with the store.
+/// The thread ends with the process: it holds the files, and they the store that it hears.
 pub(super) fn start_listening(changes: Receiver<Change>, mut listener: Listener) -> io::Result<()> {
     let listen = move || changes.iter().for_each(|change| listener.hear(&change));
     thread::Builder::new().name("akvfs-news".into()).spawn(listen).map(drop)

@@ -147,6 +147,8 @@ fn a_refresh_of_no_name_is_told_at_close() {
 #[test]
 fn a_read_only_mount_tells_and_takes_nothing() {
     let Some(mounted) = Mounted::new("local:", "ro") else { return };
+    // Before it says so, it is not yet shown as read-only.
+    crate::mounts::eventually(|| mounted.log().contains(" has mounted "));
     let status: Value = serde_json::from_str(&mounted.read(".akvfs/status.json")).unwrap();
     assert_eq!((&status["read_only"], &status["options"]), (&true.into(), &"ro".into()));
     let refused = fs::write(mounted.path(".akvfs/refresh"), "").unwrap_err();

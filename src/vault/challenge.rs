@@ -62,7 +62,7 @@ fn weigh(scheme: &Scheme, vault: &Vault, verify: bool) -> Asked {
     let named = [scheme.get("scope"), scheme.get("resource")];
     let mut wanted = None;
     for named in named.into_iter().flatten() {
-        match audience(named).filter(|audience| !verify || is_parent_domain(audience, vault)) {
+        match audience(named).filter(|audience| !verify || is_parent_domain(audience, vault.host())) {
             Some(audience) => wanted = wanted.or(Some(audience)),
             None => {
                 let vault = vault.url();
@@ -93,11 +93,11 @@ fn scope_of(audience: &Url) -> String {
     format!("{}/.default", audience.origin().ascii_serialization())
 }
 
-/// Whether the vault's host lies below the host of `resource`. Equality is not enough, nor is an end that does not
+/// Whether the `host` of a vault lies below that of `resource`. Equality is not enough, nor is an end that does not
 /// begin at a dot, nor a bare top-level domain.
-fn is_parent_domain(resource: &Url, vault: &Vault) -> bool {
+pub fn is_parent_domain(resource: &Url, host: &str) -> bool {
     let Some(domain) = resource.domain() else { return false };
-    let is_below = vault.host().strip_suffix(domain).is_some_and(|front| front.len() > 1 && front.ends_with('.'));
+    let is_below = host.strip_suffix(domain).is_some_and(|front| front.len() > 1 && front.ends_with('.'));
     let is_site = domain == "localhost" || domain.trim_matches('.').contains('.');
     resource.scheme() == "https" && is_below && is_site
 }

@@ -1,12 +1,13 @@
 //! Which lines of the shell sign in to the mount's vault: those that azure_identity writes, for a token that the vault takes.
 //! A token for anything else is refused, since the daemon that asks may have been taken over, and `az` would give it.
 //!
-//! The client checks the same of what a vault asks for (`vault::challenge`), and knows nothing of this.
+//! The client checks the same of what a vault asks for.
 
 use url::Url;
 
 use crate::mount::options::Auth;
 use crate::mount::source::Vault;
+use crate::vault::challenge::is_parent_domain;
 
 /// How azure_identity calls `az` and `azd`, and how it names the tenant behind the scope. It has more to say to both, but is
 /// not told any of that.
@@ -52,15 +53,8 @@ impl Signing {
     fn is_scope(&self, scope: &str) -> bool {
         let Some((host, url)) = self.host.as_deref().zip(Url::parse(scope).ok()) else { return false };
         let is_spelled_so = scope == format!("{}/.default", url.origin().ascii_serialization());
-        let is_above = url.domain().is_some_and(|domain| is_above(domain, host));
-        url.scheme() == "https" && is_spelled_so && is_above && scope.chars().all(is_plain)
+        is_spelled_so && is_parent_domain(&url, host) && scope.chars().all(is_plain)
     }
-}
-
-/// Equality is not enough, nor is an end that does not begin at a dot, nor a bare top-level domain.
-fn is_above(domain: &str, host: &str) -> bool {
-    let is_below = host.strip_suffix(domain).is_some_and(|front| front.len() > 1 && front.ends_with('.'));
-    is_below && (domain == "localhost" || domain.trim_matches('.').contains('.'))
 }
 
 /// What azure_identity takes for one; a dash at the beginning would be another option.

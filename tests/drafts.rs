@@ -5,15 +5,18 @@
 
 mod support;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
 use akvfs::fs::errno::FsResult;
+use akvfs::fs::processes::{Process, Processes};
 use akvfs::fs::tree::{Ino, ROOT};
 use akvfs::fs::{Call, FsOptions, OpenFlags, RenameMode, SecretFs};
 use akvfs::secret::SecretAttributes;
-use akvfs::store::{Change, News, Operation, SecretStore, Wait};
+use akvfs::store::{Change, ErrorKind, News, Operation, SecretStore, Wait};
 
 use support::{Alone, Deaf, ManualClock, ModelStore, name, value};
 
@@ -21,6 +24,33 @@ struct Stage {
     clock: Arc<ManualClock>,
     vault: Arc<ModelStore>,
     fs: SecretFs,
+    shared: Arc<Shared>,
+}
+
+/// Every thread is a process; whether another one could still write is as the test says.
+#[derive(Default)]
+struct Shared(AtomicBool);
+
+impl Processes for Shared {
+    fn of_thread(&self, thread: u32) -> Process {
+        Alone.of_thread(thread)
+    }
+
+    fn descends(&self, process: Process, ancestors: &BTreeSet<Process>) -> bool {
+        Alone.descends(process, ancestors)
+    }
+
+    fn may_write(&self, _processes: &BTreeSet<Process>, _inodes: &[Ino]) -> bool {
+        self.0.load(Ordering::Relaxed)
+    }
+
+    fn was_killed(&self, thread: u32) -> bool {
+        Alone.was_killed(thread)
+    }
+
+    fn program(&self, process: Process) -> Option<String> {
+        Alone.program(process)
+    }
 }
 
 impl Stage {
@@ -28,8 +58,9 @@ impl Stage {
     fn new() -> Self {
         let clock = ManualClock::shared();
         let vault = ModelStore::new(clock.clone());
-        let fs = SecretFs::new(vault.clone(), clock.clone(), Arc::new(Alone), Arc::new(Deaf), FsOptions::default());
-        let stage = Self { clock, vault, fs };
+        let shared = Arc::<Shared>::default();
+        let fs = SecretFs::new(vault.clone(), clock.clone(), shared.clone(), Arc::new(Deaf), FsOptions::default());
+        let stage = Self { clock, vault, fs, shared };
         stage.vault.set(&name("n"), &value("old"), &SecretAttributes::default(), stage.wait(60)).unwrap();
         stage
     }
@@ -65,6 +96,18 @@ impl Stage {
         self.fs.release(handle).and(verdict)
     }
 
+    /// Opens the value anew and writes it; leaves it open.
+    fn write_value(&self, thread: u32, text: &str) -> u64 {
+        let (call, flags) =
+            (Call { thread, ..self.call() }, OpenFlags { write: true, truncate: true, ..OpenFlags::default() });
+        let dir = self.dir(&["secrets", "n"]);
+        let look_up = || self.fs.lookup(&call, dir, "value").unwrap().node;
+        assert_eq!(self.fs.open(&call, look_up(), flags).unwrap_err().errno(), libc::ESTALE);
+        let handle = self.fs.open(&call, look_up(), flags).unwrap().handle;
+        self.fs.write(&call, handle, 0, text.as_bytes()).unwrap();
+        handle
+    }
+
     fn held(&self) -> String {
         self.vault.get(&name("n"), None, self.wait(60)).unwrap().value.expose().to_owned()
     }
@@ -95,6 +138,42 @@ fn what_is_written_while_a_rename_waits_for_the_vault_is_saved_by_the_close() {
         stage.close(handle).unwrap();
         assert_eq!(stage.held(), "first, second", "{to}");
     }
+}
+
+/// A program's close is not the last one where a child of its has the descriptor for a moment more, until it executes another.
+#[test]
+fn what_was_closed_before_a_later_save_is_not_saved_over_it() {
+    for fails in [false, true] {
+        let stage = Stage::new();
+        let first = stage.write_value(7, "first");
+        if fails {
+            stage.vault.fail_next(Operation::Get, ErrorKind::Broken);
+            assert_eq!(stage.fs.fsync(&stage.call(), first).unwrap_err().errno(), libc::EIO);
+        }
+        stage.shared.0.store(true, Ordering::Relaxed);
+        stage.fs.flush(&stage.call(), first).unwrap();
+        assert_eq!(stage.held(), "old", "the child could still write");
+        stage.shared.0.store(false, Ordering::Relaxed);
+        let second = stage.write_value(8, "second");
+        stage.close(second).unwrap();
+        assert_eq!(stage.held(), "second");
+        stage.close(first).unwrap();
+        assert_eq!(stage.held(), "second", "it was written before");
+    }
+}
+
+#[test]
+fn what_is_written_after_a_close_that_was_not_the_last_is_saved_as_ever() {
+    let stage = Stage::new();
+    let first = stage.write_value(7, "first");
+    stage.shared.0.store(true, Ordering::Relaxed);
+    stage.fs.flush(&stage.call(), first).unwrap();
+    stage.shared.0.store(false, Ordering::Relaxed);
+    let second = stage.write_value(8, "second");
+    stage.write(first, 5, b", and more").unwrap();
+    stage.close(second).unwrap();
+    stage.close(first).unwrap();
+    assert_eq!(stage.held(), "first, and more");
 }
 
 #[test]

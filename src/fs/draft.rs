@@ -125,6 +125,8 @@ pub struct Draft {
     pub abandoned: bool,
     /// Counts the writes, so that a save knows whether it saved all.
     pub writes: u64,
+    /// How many there were at the last close that left the save to a later one.
+    pub left: Option<u64>,
     bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -164,6 +166,7 @@ impl Draft {
             saving: Arc::default(),
             abandoned: false,
             writes: 0,
+            left: None,
             bytes: Zeroizing::new(Vec::new()),
         }
     }
@@ -182,6 +185,11 @@ impl Draft {
             self.growth = if is_temporary(name) { Growth::Free } else { Growth::Never };
         }
         self.target = Target::Scratch(place.clone(), name.to_owned());
+    }
+
+    /// Whether it was closed, and only who has written nothing since can still save it.
+    pub fn is_left(&self) -> bool {
+        self.left == Some(self.writes)
     }
 
     /// A rename saved it as `target`, as far as it was written then: what was written since is saved as that, too.

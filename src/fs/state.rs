@@ -178,8 +178,12 @@ impl State {
         self.has_way_back(name, face, |by| by == process)
     }
 
-    /// A save has succeeded: what was moved aside before is a file like any other, and the value is to be seen.
+    /// A save has succeeded: what was moved aside before is a file like any other, and the value is to be seen. What was
+    /// written and closed before, and is still held by who only has the descriptor, is not saved over it.
     pub fn is_saved(&mut self, name: &SecretName) {
+        let is_earlier =
+            |draft: &&mut Draft| matches!(&draft.target, Target::Value(of, _) if of == name) && draft.is_left();
+        self.drafts.values_mut().filter(is_earlier).for_each(|draft| draft.dirty = false);
         self.set_aside.retain(|(of, _)| of != name);
         self.movers.retain(|(of, _), _| of != name);
         let is_way_back = |draft: &&mut Draft| draft.way_back.as_ref().is_some_and(|(of, ..)| of == name);

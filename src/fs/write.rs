@@ -271,7 +271,10 @@ impl SecretFs {
         })?;
         if writers.contains(&0) || self.processes.may_write(&writers, &inodes) {
             // Whoever may still write closes later.
-            return Ok(());
+            return self.with_draft(id, |draft| {
+                draft.left = Some(draft.writes);
+                Ok(())
+            });
         }
         if killed {
             return self.drop_changes(id);

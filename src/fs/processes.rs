@@ -41,8 +41,11 @@ pub trait Processes: Send + Sync {
 /// Whether `thread` is about to end: a fatal signal, whichever it was, puts SIGKILL into its pending set, and others such
 /// as SIGCHLD or SIGURG do not (measured).
 pub fn is_dying(thread: u32) -> bool {
+    fs::read_to_string(format!("/proc/{thread}/status")).is_ok_and(|status| has_a_kill_pending(&status))
+}
+
+fn has_a_kill_pending(status: &str) -> bool {
     const SIGKILL_BIT: u64 = 1 << (libc::SIGKILL - 1);
-    let Ok(status) = fs::read_to_string(format!("/proc/{thread}/status")) else { return false };
     let pending = |field: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(field));
         line.and_then(|set| u64::from_str_radix(set.trim(), 16).ok()).unwrap_or(0)
@@ -175,7 +178,9 @@ impl Processes for ProcFs {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{BufRead, BufReader};
     use std::os::linux::fs::MetadataExt;
+    use std::process::{Command, Stdio};
 
     #[test]
     fn our_own_open_file_is_found_only_while_it_is_open_for_writing() {
@@ -187,6 +192,92 @@ mod tests {
         let reader = fs::File::open(&path).expect("open");
         assert!(!ProcFs.may_write(&us, &[ino]), "a reader is no writer");
         drop(reader);
+    }
+
+    #[test]
+    fn a_file_that_a_relative_has_open_for_writing_is_found() {
+        let file = tempfile::NamedTempFile::new().expect("temporary file");
+        let ino = file.as_file().metadata().expect("metadata").st_ino();
+        let us = BTreeSet::from([std::process::id()]);
+        let mut child = Command::new("sleep").arg("600").stdout(file.as_file().try_clone().expect("a copy")).spawn();
+        let child = child.as_mut().expect("sleep");
+        let its = BTreeSet::from([child.id()]);
+        assert!(ProcFs.may_write(&its, &[ino]) && ProcFs.may_write(&its, &[ino + 1, ino]));
+        assert!(!ProcFs.may_write(&its, &[ino + 1]));
+        let path = file.into_temp_path();
+        assert!(ProcFs.may_write(&us, &[ino]), "the child has it");
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+        assert!(!ProcFs.may_write(&us, &[ino]));
+        let again = fs::File::options().append(true).open(&path).expect("open");
+        let mut child = Command::new("sleep").arg("600").spawn().expect("sleep");
+        assert!(ProcFs.may_write(&BTreeSet::from([child.id()]), &[ino]), "the parent has it");
+        drop(again);
+        assert!(!ProcFs.may_write(&BTreeSet::from([child.id()]), &[ino]));
+        child.kill().expect("killed");
+        child.wait().expect("ended");
+    }
+
+    /// A child that has ended so, and is not waited for yet.
+    fn ended(signal: Option<libc::c_int>) -> std::process::Child {
+        let time = if signal.is_some() { "600" } else { "0" };
+        let child = Command::new("sleep").arg(time).spawn().expect("sleep");
+        // SAFETY: numbers of our own child, and a structure that lives.
+        unsafe {
+            signal.map(|signal| libc::kill(child.id().cast_signed(), signal));
+            let mut info: libc::siginfo_t = std::mem::zeroed();
+            assert_eq!(libc::waitid(libc::P_PID, child.id(), &mut info, libc::WEXITED | libc::WNOWAIT), 0);
+        }
+        child
+    }
+
+    #[test]
+    fn who_was_killed_is_told_from_who_has_ended() {
+        for (signal, killed) in [(None, false), (Some(libc::SIGKILL), true), (Some(libc::SIGTERM), true)] {
+            let mut child = ended(signal);
+            assert_eq!(ProcFs.was_killed(child.id()), killed, "{signal:?}");
+            assert_eq!(ProcFs.program(child.id()).as_deref(), Some("sleep"), "its file cannot be seen any more");
+            child.wait().expect("ended");
+            assert!(!ProcFs.was_killed(child.id()), "it is gone");
+            assert_eq!(ProcFs.program(child.id()), None);
+        }
+        assert!(!ProcFs.was_killed(0));
+        let us = std::env::current_exe().expect("a path").to_string_lossy().into_owned();
+        assert_eq!(ProcFs.program(std::process::id()), Some(us));
+    }
+
+    #[test]
+    fn only_a_pending_kill_is_fatal() {
+        for (pending, shared, fatal) in [
+            ("0000000000000000", "0000000000000000", false),
+            ("0000000000000100", "0000000000000000", true),
+            ("0000000000000000", "0000000000000100", true),
+            // SIGTERM, SIGURG and SIGCHLD, which may have a handler or be ignored.
+            ("0000000000014000", "0000000000400000", false),
+            ("fffffffffffffeff", "0000000000000000", false),
+            ("ffffffffffffffff", "ffffffffffffffff", true),
+        ] {
+            let status = format!("Name:\tx\nSigQ:\t0/1\nSigPnd:\t{pending}\nShdPnd:\t{shared}\nSigBlk:\t0000000000000100\n");
+            assert_eq!(has_a_kill_pending(&status), fatal, "{pending} {shared}");
+        }
+        assert!(!has_a_kill_pending(""));
+        assert!(!is_dying(std::process::id()));
+    }
+
+    #[test]
+    fn a_grandchild_descends_too() {
+        let mut shell = Command::new("sh");
+        let mut shell = shell.args(["-c", "sleep 600 & echo $!; wait"]).stdout(Stdio::piped()).spawn().expect("sh");
+        let mut line = String::new();
+        BufReader::new(shell.stdout.take().expect("a pipe")).read_line(&mut line).expect("a number");
+        let grandchild: Process = line.trim().parse().expect("a number");
+        let us = BTreeSet::from([std::process::id()]);
+        assert!(ProcFs.descends(grandchild, &us) && ProcFs.descends(shell.id(), &us));
+        assert!(!ProcFs.descends(std::process::id(), &BTreeSet::from([shell.id()])), "nor the other way round");
+        assert!(with_descendants(&us).is_superset(&BTreeSet::from([shell.id(), grandchild])));
+        // SAFETY: numbers; our own grandchild, whose parent waits for it.
+        unsafe { libc::kill(grandchild.cast_signed(), libc::SIGKILL) };
+        shell.wait().expect("ended");
     }
 
     #[test]

@@ -58,6 +58,7 @@ const FLOORS: &[Floor] = &[
             "mount/session/floors.rs",
             "mount/session/needs.rs",
             "mount/session/news.rs",
+            "mount/session/signing.rs",
         ],
         never: &["vault", "cache", "local", "fs", "fuse", "cli"],
         reason: "mount/session.rs is the only wiring",

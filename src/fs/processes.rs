@@ -257,7 +257,8 @@ mod tests {
             ("fffffffffffffeff", "0000000000000000", false),
             ("ffffffffffffffff", "ffffffffffffffff", true),
         ] {
-            let status = format!("Name:\tx\nSigQ:\t0/1\nSigPnd:\t{pending}\nShdPnd:\t{shared}\nSigBlk:\t0000000000000100\n");
+            let status =
+                format!("Name:\tx\nSigQ:\t0/1\nSigPnd:\t{pending}\nShdPnd:\t{shared}\nSigBlk:\t0000000000000100\n");
             assert_eq!(has_a_kill_pending(&status), fatal, "{pending} {shared}");
         }
         assert!(!has_a_kill_pending(""));

@@ -191,6 +191,19 @@ mod tests {
     }
 
     #[test]
+    fn a_domain_is_above_only_what_has_a_name_before_it() {
+        let domain = Url::parse("https://vault.azure.net").expect("a URL");
+        for (host, is_above) in [
+            ("x.vault.azure.net", true),
+            (".vault.azure.net", false),
+            ("vault.azure.net", false),
+            ("xvault.azure.net", false),
+        ] {
+            assert_eq!(is_parent_domain(&domain, host), is_above, "{host}");
+        }
+    }
+
+    #[test]
     fn every_form_of_a_challenge() {
         let azure = token("https://vault.azure.net/.default", Some(T));
         for header in [

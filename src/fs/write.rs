@@ -156,14 +156,13 @@ impl SecretFs {
     }
 
     /// Remembers the caller's process among the writers; asks for it once a thread.
-    fn note_writer(&self, call: &Call, id: DraftId) -> u32 {
+    fn note_writer(&self, call: &Call, id: DraftId) {
         let known = self.state().drafts.get(&id).and_then(|draft| draft.threads.get(&call.thread).copied());
         let process = known.unwrap_or_else(|| self.process(call));
         if let Some(draft) = self.state().drafts.get_mut(&id) {
             draft.threads.insert(call.thread, process);
             draft.writers.insert(process);
         }
-        process
     }
 
     /// Changes attributes. On a secret only the length can be changed; the rest succeeds and changes nothing, because

@@ -204,6 +204,28 @@ mod tests {
     }
 
     #[test]
+    fn a_header_is_split_into_schemes_and_values_as_they_are_quoted() {
+        let split = |header: &str| -> Vec<(String, Vec<(String, String)>)> {
+            schemes(header).into_iter().map(|scheme| (scheme.name, scheme.parameters)).collect()
+        };
+        let of = |name: &str, parameters: &[(&str, &str)]| {
+            let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
+            (name.to_owned(), parameters.iter().map(own).collect::<Vec<_>>())
+        };
+        for (header, expected) in [
+            (r#"Basic realm="x", Bearer"#, vec![of("Basic", &[("realm", "x")]), of("Bearer", &[])]),
+            ("=x, Bearer a=b", vec![of("x", &[]), of("Bearer", &[("a", "b")])]),
+            (r#"Bearer a="b\"c\\d, e=f", g=h"#, vec![of("Bearer", &[("a", r#"b"c\d, e=f"#), ("g", "h")])]),
+            (r#"Bearer a="never closed\""#, vec![of("Bearer", &[("a", "never closed\"")])]),
+            ("", vec![]),
+        ] {
+            assert_eq!(split(header), expected, "{header}");
+        }
+        let other = r#"Basic authorization="https://login.example/t", resource="https://vault.azure.net""#;
+        assert_eq!(asked("contoso", &[other]), Asked::Nothing, "not a bearer's");
+    }
+
+    #[test]
     fn every_form_of_a_challenge() {
         let azure = token("https://vault.azure.net/.default", Some(T));
         for header in [

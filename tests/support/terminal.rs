@@ -29,11 +29,15 @@ impl Terminal {
         let (terminal, end) = Self::new(columns, rows);
         let copy = || end.try_clone().unwrap();
         command.stdin(copy()).stdout(copy()).stderr(copy());
-        // SAFETY: both calls may be made between fork and exec, and touch nothing of ours.
+        // SAFETY: these calls may be made between fork and exec, and touch nothing of ours.
         unsafe {
-            command.pre_exec(|| match libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
-                true => Err(io::Error::last_os_error()),
-                false => Ok(()),
+            command.pre_exec(|| {
+                // A shell makes what it runs in the background deaf to it.
+                libc::signal(libc::SIGINT, libc::SIG_DFL);
+                match libc::setsid() < 0 || libc::ioctl(0, libc::TIOCSCTTY, 0) < 0 {
+                    true => Err(io::Error::last_os_error()),
+                    false => Ok(()),
+                }
             })
         };
         let child = command.spawn().unwrap();

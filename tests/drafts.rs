@@ -162,6 +162,25 @@ fn what_was_closed_before_a_later_save_is_not_saved_over_it() {
     }
 }
 
+/// A save is answered when another has been written and closed since: it is earlier than that one.
+#[test]
+fn a_save_that_was_under_way_keeps_no_later_close_from_saving() {
+    let stage = Stage::new();
+    let (first, second) = (stage.write_value(8, "first"), stage.write_value(7, "second"));
+    stage.vault.shut_gate(Operation::Set);
+    thread::scope(|scope| {
+        let save = scope.spawn(|| stage.fs.fsync(&stage.call(), first));
+        stage.vault.wait_at_gate(Operation::Set, 1);
+        stage.shared.0.store(true, Ordering::Relaxed);
+        stage.fs.flush(&stage.call(), second).unwrap();
+        stage.vault.open_gate(Operation::Set);
+        save.join().unwrap().unwrap();
+    });
+    assert_eq!(stage.held(), "first");
+    stage.fs.release(second).unwrap();
+    assert_eq!(stage.held(), "second");
+}
+
 #[test]
 fn what_is_written_after_a_close_that_was_not_the_last_is_saved_as_ever() {
     let stage = Stage::new();

@@ -125,8 +125,8 @@ pub struct Draft {
     pub abandoned: bool,
     /// Counts the writes, so that a save knows whether it saved all.
     pub writes: u64,
-    /// How many there were at the last close that left the save to a later one.
-    pub left: Option<u64>,
+    /// How many there were at the last close that left the save to a later one, and the number of that close.
+    pub left: Option<(u64, u64)>,
     bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -187,9 +187,9 @@ impl Draft {
         self.target = Target::Scratch(place.clone(), name.to_owned());
     }
 
-    /// Whether it was closed, and only who has written nothing since can still save it.
-    pub fn is_left(&self) -> bool {
-        self.left == Some(self.writes)
+    /// Whether it was closed before the number `now`, and only who has written nothing since can still save it.
+    pub fn was_left_before(&self, now: u64) -> bool {
+        self.left.is_some_and(|(writes, close)| writes == self.writes && close < now)
     }
 
     /// A rename saved it as `target`, as far as it was written then: what was written since is saved as that, too.

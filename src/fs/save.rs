@@ -63,6 +63,7 @@ impl SecretFs {
             as_text(bytes)?;
         }
         self.metrics.saves.add();
+        let begun = self.state().number();
         self.await_deletion(secret, wait)?;
         let before = self.before_saving(secret, wait)?;
         let bytes = match &before {
@@ -71,7 +72,7 @@ impl SecretFs {
         };
         let mut attributes = match before {
             Before::Same(kept) if !self.options.always_set && holds(&kept, face, bytes) => {
-                self.state().is_saved(secret);
+                self.state().is_saved(secret, begun);
                 return Ok(());
             }
             Before::Same(kept) => carried_over(&kept.properties),
@@ -85,7 +86,7 @@ impl SecretFs {
         }
         self.store.set(secret, &value, &attributes, wait)?;
         self.metrics.versions.add();
-        self.publish(secret);
+        self.publish(secret, begun);
         Ok(())
     }
 
@@ -121,12 +122,12 @@ impl SecretFs {
     }
 
     /// A new version is current: everybody looks the name up again.
-    fn publish(&self, secret: &SecretName) {
+    fn publish(&self, secret: &SecretName, begun: u64) {
         {
             let mut state = self.state();
             state.newborn.remove(secret);
             state.removals.remove(secret);
-            state.is_saved(secret);
+            state.is_saved(secret, begun);
             state.ghosts.remove(secret);
         }
         self.announce(secret);

@@ -270,8 +270,9 @@ impl SecretFs {
         })?;
         if writers.contains(&0) || self.processes.may_write(&writers, &inodes) {
             // Whoever may still write closes later.
+            let number = self.state().number();
             return self.with_draft(id, |draft| {
-                draft.left = Some(draft.writes);
+                draft.left = Some((draft.writes, number));
                 Ok(())
             });
         }

@@ -125,8 +125,6 @@ pub struct Draft {
     pub abandoned: bool,
     /// Counts the writes, so that a save knows whether it saved all.
     pub writes: u64,
-    /// How many there were at the last close that left the save to a later one, and the number of that close.
-    pub left: Option<(u64, u64)>,
     bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -166,7 +164,6 @@ impl Draft {
             saving: Arc::default(),
             abandoned: false,
             writes: 0,
-            left: None,
             bytes: Zeroizing::new(Vec::new()),
         }
     }
@@ -185,11 +182,6 @@ impl Draft {
             self.growth = if is_temporary(name) { Growth::Free } else { Growth::Never };
         }
         self.target = Target::Scratch(place.clone(), name.to_owned());
-    }
-
-    /// Whether it was closed before the number `now`, and only who has written nothing since can still save it.
-    pub fn was_left_before(&self, now: u64) -> bool {
-        self.left.is_some_and(|(writes, close)| writes == self.writes && close < now)
     }
 
     /// A rename saved it as `target`, as far as it was written then: what was written since is saved as that, too.

@@ -177,13 +177,12 @@ impl SecretFs {
         }
         let saving = self.saving(id)?;
         let _one_at_a_time = saving.lock().unwrap_or_else(PoisonError::into_inner);
-        let begun = self.state().number();
         let (bytes, writes) = self.with_draft(id, |draft| Ok((draft.whole()?, draft.writes)))?;
         if face == Face::Value && bytes.len() > MAX_VALUE {
             return Err(FsError::refused(libc::EFBIG, "a value has at most 25600 bytes"));
         }
         self.save_value(secret, face, &bytes, call.wait)?;
-        self.state().is_saved(secret, begun);
+        self.state().is_saved(secret);
         self.with_draft(id, |draft| {
             draft.become_saved(Target::Value(secret.clone(), face), writes);
             Ok(())

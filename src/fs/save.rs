@@ -63,7 +63,6 @@ impl SecretFs {
             as_text(bytes)?;
         }
         self.metrics.saves.add();
-        let begun = self.state().number();
         self.await_deletion(secret, wait)?;
         let before = self.before_saving(secret, wait)?;
         let bytes = match &before {
@@ -72,7 +71,7 @@ impl SecretFs {
         };
         let mut attributes = match before {
             Before::Same(kept) if !self.options.always_set && holds(&kept, face, bytes) => {
-                self.state().is_saved(secret, begun);
+                self.state().is_saved(secret);
                 return Ok(());
             }
             Before::Same(kept) => carried_over(&kept.properties),
@@ -86,7 +85,7 @@ impl SecretFs {
         }
         self.store.set(secret, &value, &attributes, wait)?;
         self.metrics.versions.add();
-        self.publish(secret, begun);
+        self.publish(secret);
         Ok(())
     }
 
@@ -122,12 +121,12 @@ impl SecretFs {
     }
 
     /// A new version is current: everybody looks the name up again.
-    fn publish(&self, secret: &SecretName, begun: u64) {
+    fn publish(&self, secret: &SecretName) {
         {
             let mut state = self.state();
             state.newborn.remove(secret);
             state.removals.remove(secret);
-            state.is_saved(secret, begun);
+            state.is_saved(secret);
             state.ghosts.remove(secret);
         }
         self.announce(secret);

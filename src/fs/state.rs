@@ -178,13 +178,8 @@ impl State {
         self.has_way_back(name, face, |by| by == process)
     }
 
-    /// A save that began with the number `begun` has succeeded: what was moved aside before is a file like any other, and the
-    /// value is to be seen. What was written and closed before it, and is still held by who only has the descriptor, is not
-    /// saved over it.
-    pub fn is_saved(&mut self, name: &SecretName, begun: u64) {
-        let is_its = |target: &Target| matches!(target, Target::Value(of, _) if of == name);
-        let is_earlier = |draft: &&mut Draft| is_its(&draft.target) && draft.was_left_before(begun);
-        self.drafts.values_mut().filter(is_earlier).for_each(|draft| draft.dirty = false);
+    /// A save has succeeded: what was moved aside before is a file like any other, and the value is to be seen.
+    pub fn is_saved(&mut self, name: &SecretName) {
         self.set_aside.retain(|(of, _)| of != name);
         self.movers.retain(|(of, _), _| of != name);
         let is_way_back = |draft: &&mut Draft| draft.way_back.as_ref().is_some_and(|(of, ..)| of == name);

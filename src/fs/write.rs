@@ -270,11 +270,7 @@ impl SecretFs {
         })?;
         if writers.contains(&0) || self.processes.may_write(&writers, &inodes) {
             // Whoever may still write closes later.
-            let number = self.state().number();
-            return self.with_draft(id, |draft| {
-                draft.left = Some((draft.writes, number));
-                Ok(())
-            });
+            return Ok(());
         }
         if killed {
             return self.drop_changes(id);

@@ -64,7 +64,7 @@ impl Reference {
                 let draft = self.drafts.get_mut(&id)?;
                 if truncate && !matches!(draft.growth, Growth::Becomes(_)) {
                     draft.bytes.clear();
-                    (draft.spoiled, draft.dirty, draft.copy_of, draft.left) = (false, true, None, false);
+                    (draft.spoiled, draft.dirty, draft.copy_of) = (false, true, None);
                 }
                 self.open_draft(p, id, append);
             }
@@ -137,18 +137,8 @@ impl Reference {
     pub(super) fn new_draft(&mut self, target: Target, bytes: Vec<u8>, dirty: bool) -> usize {
         let id = self.number();
         let (writers, way_back, growth) = (BTreeSet::new(), None, Growth::Free);
-        let draft = Draft {
-            target,
-            bytes,
-            dirty,
-            spoiled: false,
-            growth,
-            writers,
-            way_back,
-            copy_of: None,
-            renamed: false,
-            left: false,
-        };
+        let draft =
+            Draft { target, bytes, dirty, spoiled: false, growth, writers, way_back, copy_of: None, renamed: false };
         self.drafts.insert(id, draft);
         id
     }
@@ -195,7 +185,7 @@ impl Reference {
             return Err(libc::EFBIG);
         }
         draft.copy_of = draft.copy_of.filter(|_| !bytes.is_empty());
-        (draft.bytes, draft.dirty, draft.left) = (bytes, true, false);
+        (draft.bytes, draft.dirty) = (bytes, true);
         Ok(())
     }
 

@@ -66,8 +66,6 @@ struct Draft {
     /// The secret whose value it is, moved aside.
     copy_of: Option<usize>,
     renamed: bool,
-    /// It was closed, and only others, who have written nothing since, have it open.
-    left: bool,
 }
 
 #[derive(Clone, Debug)]

@@ -1,12 +1,10 @@
 //! What a close saves.
 
-use super::{Attributes, Change, Draft, Face, Fd, File, MAX, Outcome, Reference, Target, Version};
+use super::{Attributes, Change, Face, Fd, File, MAX, Outcome, Reference, Target, Version};
 
 impl Reference {
-    /// After a save what was moved aside before is a file like any other, and what was closed before is not saved over it.
+    /// After a save what was moved aside before is a file like any other.
     pub(super) fn saved(&mut self, n: usize) {
-        let is_earlier = |draft: &&mut Draft| matches!(draft.target, Target::Value(of, _) if of == n) && draft.left;
-        self.drafts.values_mut().filter(is_earlier).for_each(|draft| draft.dirty = false);
         self.set_aside.retain(|(of, _)| *of != n);
         self.movers.retain(|(of, _), _| *of != n);
         for draft in self.drafts.values_mut().filter(|draft| draft.way_back.is_some_and(|(of, ..)| of == n)) {
@@ -86,18 +84,13 @@ impl Reference {
             }
             return Ok(());
         };
-        let draft = self.drafts.get_mut(&id).expect("a draft that is open");
-        draft.writers.insert(fd.p);
+        self.drafts.get_mut(&id).expect("a draft that is open").writers.insert(fd.p);
         if !last {
-            draft.left = true;
             return Ok(());
         }
         self.files.remove(&fd.file);
         let is_its = |file: &File| matches!(file, File::Draft { id: other, writes: true, .. } if *other == id);
         let shared = self.files.values().any(is_its);
-        if let Some(draft) = self.drafts.get_mut(&id).filter(|_| shared) {
-            draft.left = true;
-        }
         if shared && killed {
             return Ok(());
         }

@@ -16,7 +16,7 @@ use akvfs::fs::processes::{Process, Processes};
 use akvfs::fs::tree::{Ino, ROOT};
 use akvfs::fs::{Call, FsOptions, OpenFlags, RenameMode, SecretFs};
 use akvfs::secret::SecretAttributes;
-use akvfs::store::{Change, News, Operation, SecretStore, Wait};
+use akvfs::store::{Change, ErrorKind, News, Operation, SecretStore, Wait};
 
 use support::{Alone, Deaf, ManualClock, ModelStore, name, value};
 
@@ -137,6 +137,43 @@ fn what_is_written_while_a_rename_waits_for_the_vault_is_saved_by_the_close() {
         assert_eq!(stage.held(), "first", "{to}");
         stage.close(handle).unwrap();
         assert_eq!(stage.held(), "first, second", "{to}");
+    }
+}
+
+/// A program's close is not the last one where a child of its has the descriptor for a moment more, until it executes another.
+/// What an fsync could not save would else come after the program's next save.
+#[test]
+fn what_an_fsync_could_not_save_is_not_saved_behind_a_close() {
+    let stage = Stage::new();
+    let first = stage.write_value(7, "first");
+    stage.vault.fail_next(Operation::Get, ErrorKind::Broken);
+    assert_eq!(stage.fs.fsync(&stage.call(), first).unwrap_err().errno(), libc::EIO);
+    stage.shared.0.store(true, Ordering::Relaxed);
+    let closed = stage.fs.flush(&stage.call(), first).unwrap_err();
+    assert_eq!(closed.errno(), libc::EIO);
+    assert!(closed.to_string().contains("fsync"), "{closed}");
+    stage.shared.0.store(false, Ordering::Relaxed);
+    let second = stage.write_value(8, "second");
+    stage.close(second).unwrap();
+    stage.close(first).unwrap();
+    assert_eq!(stage.held(), "second", "it was written before");
+}
+
+#[test]
+fn a_close_after_an_fsync_that_failed_tries_again_and_so_does_who_writes_more() {
+    for more in [false, true] {
+        let stage = Stage::new();
+        let first = stage.write_value(7, "first");
+        stage.vault.fail_next(Operation::Get, ErrorKind::Broken);
+        assert_eq!(stage.fs.fsync(&stage.call(), first).unwrap_err().errno(), libc::EIO);
+        if more {
+            stage.write(first, 5, b", more").unwrap();
+            stage.shared.0.store(true, Ordering::Relaxed);
+            stage.fs.flush(&stage.call(), first).unwrap();
+            stage.shared.0.store(false, Ordering::Relaxed);
+        }
+        stage.close(first).unwrap();
+        assert_eq!(stage.held(), if more { "first, more" } else { "first" });
     }
 }
 

@@ -125,6 +125,8 @@ pub struct Draft {
     pub abandoned: bool,
     /// Counts the writes, so that a save knows whether it saved all.
     pub writes: u64,
+    /// How many there were at an fsync that failed, and the errno that it was told.
+    pub unsynced: Option<(u64, i32)>,
     bytes: Zeroizing<Vec<u8>>,
 }
 
@@ -164,6 +166,7 @@ impl Draft {
             saving: Arc::default(),
             abandoned: false,
             writes: 0,
+            unsynced: None,
             bytes: Zeroizing::new(Vec::new()),
         }
     }
@@ -182,6 +185,11 @@ impl Draft {
             self.growth = if is_temporary(name) { Growth::Free } else { Growth::Never };
         }
         self.target = Target::Scratch(place.clone(), name.to_owned());
+    }
+
+    /// What its writer was told when it could not be saved, if nothing was written since.
+    pub fn refusal(&self) -> Option<i32> {
+        self.unsynced.filter(|(writes, _)| *writes == self.writes).map(|(_, errno)| errno)
     }
 
     /// A rename saved it as `target`, as far as it was written then: what was written since is saved as that, too.

@@ -270,7 +270,7 @@ impl SecretFs {
         })?;
         if writers.contains(&0) || self.processes.may_write(&writers, &inodes) {
             // Whoever may still write closes later.
-            return Ok(());
+            return self.leave_to_others(id);
         }
         if killed {
             return self.drop_changes(id);
@@ -281,6 +281,14 @@ impl SecretFs {
             self.drop_changes(id)?;
         }
         saved
+    }
+
+    /// What an fsync could not save is not left to a later close: that may be made after the same program's next save.
+    fn leave_to_others(&self, id: DraftId) -> FsResult<()> {
+        let Some(errno) = self.with_draft(id, |draft| Ok(draft.refusal()))? else { return Ok(()) };
+        self.drop_changes(id)?;
+        let why = "fsync failed, and others have the file open: nothing is saved; write it again";
+        Err(FsError::refused(errno, why))
     }
 
     fn note_if_dirty(&self, call: &Call, id: DraftId) -> bool {
@@ -308,7 +316,14 @@ impl SecretFs {
                     self.drop_changes(id)?;
                     Err(error.into())
                 }
-                verdict => verdict,
+                Err(error) => {
+                    self.with_draft(id, |draft| {
+                        draft.unsynced = Some((draft.writes, error.errno()));
+                        Ok(())
+                    })?;
+                    Err(error)
+                }
+                Ok(()) => Ok(()),
             },
             None => Ok(()),
         }

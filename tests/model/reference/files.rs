@@ -64,7 +64,7 @@ impl Reference {
                 let draft = self.drafts.get_mut(&id)?;
                 if truncate && !matches!(draft.growth, Growth::Becomes(_)) {
                     draft.bytes.clear();
-                    (draft.spoiled, draft.dirty, draft.copy_of) = (false, true, None);
+                    (draft.spoiled, draft.dirty, draft.copy_of, draft.unsynced) = (false, true, None, None);
                 }
                 self.open_draft(p, id, append);
             }
@@ -137,8 +137,18 @@ impl Reference {
     pub(super) fn new_draft(&mut self, target: Target, bytes: Vec<u8>, dirty: bool) -> usize {
         let id = self.number();
         let (writers, way_back, growth) = (BTreeSet::new(), None, Growth::Free);
-        let draft =
-            Draft { target, bytes, dirty, spoiled: false, growth, writers, way_back, copy_of: None, renamed: false };
+        let draft = Draft {
+            target,
+            bytes,
+            dirty,
+            spoiled: false,
+            growth,
+            writers,
+            way_back,
+            copy_of: None,
+            renamed: false,
+            unsynced: None,
+        };
         self.drafts.insert(id, draft);
         id
     }
@@ -185,7 +195,7 @@ impl Reference {
             return Err(libc::EFBIG);
         }
         draft.copy_of = draft.copy_of.filter(|_| !bytes.is_empty());
-        (draft.bytes, draft.dirty) = (bytes, true);
+        (draft.bytes, draft.dirty, draft.unsynced) = (bytes, true, None);
         Ok(())
     }
 

@@ -66,6 +66,8 @@ struct Draft {
     /// The secret whose value it is, moved aside.
     copy_of: Option<usize>,
     renamed: bool,
+    /// What an fsync was told that could not save it, if nothing was written since.
+    unsynced: Option<i32>,
 }
 
 #[derive(Clone, Debug)]
@@ -222,7 +224,7 @@ impl Reference {
             Op::Truncate { fd, size } => self.truncate(self.fd(fd)?, size),
             Op::TruncatePath { p, at, size } => self.truncate_path(at, p, size),
             Op::Fsync { fd } => Some(match self.files[&self.fd(fd)?.file] {
-                File::Draft { id, .. } => self.save(id),
+                File::Draft { id, .. } => self.sync(id),
                 File::Reader(_) => Ok(()),
             }),
             Op::Fork { fd } => {

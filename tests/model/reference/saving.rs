@@ -67,6 +67,23 @@ impl Reference {
         Ok(())
     }
 
+    pub(super) fn sync(&mut self, id: usize) -> Outcome {
+        let outcome = self.save(id);
+        if let Some(draft) = self.drafts.get_mut(&id).filter(|draft| draft.dirty) {
+            draft.unsynced = outcome.err();
+        }
+        outcome
+    }
+
+    /// A close leaves the save to others; what an fsync could not save is gone.
+    fn leave(&mut self, id: usize) -> Outcome {
+        let refused = self.drafts.get_mut(&id).filter(|draft| draft.dirty).and_then(|draft| draft.unsynced);
+        refused.map_or(Ok(()), |errno| {
+            self.clean(id);
+            Err(errno)
+        })
+    }
+
     pub(super) fn clean(&mut self, id: usize) {
         if let Some(draft) = self.drafts.get_mut(&id) {
             draft.dirty = false;
@@ -86,13 +103,17 @@ impl Reference {
         };
         self.drafts.get_mut(&id).expect("a draft that is open").writers.insert(fd.p);
         if !last {
-            return Ok(());
+            return self.leave(id);
         }
         self.files.remove(&fd.file);
         let is_its = |file: &File| matches!(file, File::Draft { id: other, writes: true, .. } if *other == id);
         let shared = self.files.values().any(is_its);
-        if shared && killed {
-            return Ok(());
+        if shared {
+            let left = self.leave(id);
+            if killed || left.is_err() {
+                self.drop_unused();
+                return left;
+            }
         }
         self.may_be_silent |= self.fds.iter().any(|other| self.writes(other.file));
         let outcome = if killed || shared { Ok(()) } else { self.save(id) };
